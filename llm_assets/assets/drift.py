@@ -1,0 +1,209 @@
+"""How far today's questions and satisfaction are from what the model version was made for.
+
+Belongs here: the assets of the group `drift`. The statistics are in `llm_assets.drift`.
+"""
+
+import hashlib
+import math
+from datetime import date, timedelta
+
+import dagster as dg
+import numpy as np
+import polars as pl
+
+from llm_assets.assets.feedback import feedback_logs, interaction_logs
+from llm_assets.assets.partitions import (
+    days_of_applications,
+    model_versions,
+    partition_key,
+    partitions_of,
+)
+from llm_assets.assets.pictures import picture
+from llm_assets.curation.store import DatasetStore
+from llm_assets.drift import embeddings, plot, quality, scores
+from llm_assets.drift.baseline import Baseline, BaselineStore, reference_dates
+from llm_assets.drift.embeddings import EmbeddingCache, MiniLM
+from llm_assets.installation import Installation
+from llm_assets.manifest import application_of
+from llm_assets.storage import Partition
+
+_EVERY_PARTITION = dg.AllPartitionMapping()
+
+
+@dg.asset(
+    group_name="drift",
+    partitions_def=days_of_applications,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=[interaction_logs],
+    kinds={"lancedb", "huggingface"},
+    owners=["team:llm-platform"],
+)
+def prompt_embeddings(
+    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
+) -> dg.MaterializeResult:
+    """The prompts as unit vectors; each distinct prompt is computed once, ever."""
+    cache = EmbeddingCache(installation.lance)
+    for partition in partitions_of(context.partition_keys):
+        day = installation.interactions(partition.application, partition.date, partition.date)
+        prompts = embeddings.embeddable(day)
+        embeddings.embed(prompts, cache=cache)
+        context.add_asset_metadata(
+            {"dagster/partition_row_count": len(prompts), "num_distinct": len(set(prompts))},
+            partition_key=partition_key(partition),
+        )
+    return dg.MaterializeResult(metadata={"embedder": MiniLM.name})
+
+
+@dg.asset(
+    group_name="drift",
+    partitions_def=model_versions,
+    deps=[
+        dg.AssetDep(prompt_embeddings, partition_mapping=_EVERY_PARTITION),
+        dg.AssetDep("curated_dataset"),
+    ],
+    kinds={"lancedb"},
+    owners=["team:llm-platform"],
+)
+def embedding_baseline(
+    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
+) -> dg.MaterializeResult:
+    """The prompts that the version was trained and accepted on; drift is measured from here.
+
+    The base model has no training set: its baseline is the traffic of its first days.
+    """
+    version = context.partition_key
+    prompts = _accepted_prompts(installation, version)
+    vectors = embeddings.embed(prompts, cache=EmbeddingCache(installation.lance))
+    baseline = Baseline(
+        model_version=version, embedder=MiniLM.name, prompts=prompts, vectors=vectors
+    )
+    BaselineStore(installation.lance).write(baseline)
+    content = hashlib.sha256("\0".join([baseline.embedder, *sorted(prompts)]).encode())
+    return dg.MaterializeResult(
+        metadata={"num_prompts": len(prompts), "embedder": baseline.embedder},
+        data_version=dg.DataVersion(content.hexdigest()),
+    )
+
+
+@dg.asset(
+    group_name="drift",
+    partitions_def=days_of_applications,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=[
+        prompt_embeddings,
+        dg.AssetDep(embedding_baseline, partition_mapping=_EVERY_PARTITION),
+    ],
+    kinds={"numpy", "parquet"},
+    owners=["team:llm-platform"],
+)
+def drift_scores(
+    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
+) -> dg.MaterializeResult:
+    """How far a day's prompts are from the baseline of the version that served, by detector."""
+    table = installation.table("drift_scores")
+    for partition in partitions_of(context.partition_keys):
+        key = partition_key(partition)
+        version, found, map_png = _score_day(installation, partition)
+        table.write(partition, scores.score_table(found, model_version=version))
+        metadata: dict[str, dg.MetadataValue] = {
+            "model_version": dg.MetadataValue.text(version),
+            "n": dg.MetadataValue.int(found[0].n),
+            "is_drifted": dg.MetadataValue.bool(any(score.is_drifted for score in found)),
+        }
+        for score in found:
+            if math.isnan(score.score):
+                metadata["reason"] = dg.MetadataValue.text(score.reason or "undefined")
+            else:
+                metadata[score.detector] = dg.MetadataValue.float(score.score)
+                metadata[f"{score.detector}_threshold"] = dg.MetadataValue.float(score.threshold)
+                metadata[f"{score.detector}_interval"] = dg.MetadataValue.text(
+                    f"[{score.interval_low:.3f}, {score.interval_high:.3f}], n={score.n}"
+                )
+        if map_png is not None:
+            metadata["map"] = picture(map_png, alt="baseline against current prompts")
+        context.add_asset_metadata(metadata, partition_key=key)
+    return dg.MaterializeResult()
+
+
+@dg.asset(
+    group_name="drift",
+    partitions_def=days_of_applications,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=[
+        interaction_logs,
+        dg.AssetDep(feedback_logs, partition_mapping=_EVERY_PARTITION),
+    ],
+    kinds={"polars", "parquet"},
+    owners=["team:llm-platform"],
+)
+def quality_scores(
+    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
+) -> dg.MaterializeResult:
+    """How content the day's users were, with what they said on later days joined in."""
+    table = installation.table("quality_scores")
+    for partition in partitions_of(context.partition_keys):
+        name, day = partition.application, partition.date
+        late = timedelta(days=installation.application(name).curation.late_feedback_days)
+        interactions = installation.interactions(name, day, day)
+        rates = quality.quality_scores(interactions, installation.feedback(name, day, day + late))
+        table.write(partition, rates)
+        metadata: dict[str, dg.MetadataValue] = {"n": dg.MetadataValue.int(interactions.height)}
+        for rate in rates.filter(pl.col("n") > 0).iter_rows(named=True):
+            metadata[rate["metric"]] = dg.MetadataValue.float(rate["value"])
+            metadata[f"{rate['metric']}_interval"] = dg.MetadataValue.text(
+                f"[{rate['interval_low']:.3f}, {rate['interval_high']:.3f}], n={rate['n']}"
+            )
+        context.add_asset_metadata(metadata, partition_key=partition_key(partition))
+    return dg.MaterializeResult()
+
+
+def _accepted_prompts(installation: Installation, version: str) -> list[str]:
+    application = application_of(version)
+    datasets = DatasetStore(installation.lance)
+    if version in datasets.model_versions(application):
+        return datasets.read(version).rows["prompt"].to_list()
+    days = _reference_days(installation, version)
+    rows = installation.interactions(application)
+    return embeddings.embeddable(rows.filter(pl.col("time").dt.date().is_in(days)))
+
+
+def _reference_days(installation: Installation, version: str) -> list[date]:
+    """Return the days whose traffic is the version's baseline; none if it has a training set."""
+    application = application_of(version)
+    if version in DatasetStore(installation.lance).model_versions(application):
+        return []
+    days = installation.table("interaction_logs").dates(application)
+    return reference_dates(days, config=installation.application(application).drift)
+
+
+def _score_day(
+    installation: Installation, partition: Partition
+) -> tuple[str, list[scores.DriftScore], bytes | None]:
+    """Return the version that served most of a day, its scores, and a map where defined."""
+    name, day = partition.application, partition.date
+    rows = installation.interactions(name, day, day)
+    prompts = embeddings.embeddable(rows)
+    if not prompts:
+        return "none", scores.undefined_scores("no prompts on this day", n=0, num_baseline=0), None
+    version = str(rows["model_version"].mode().sort()[0])
+    store, n = BaselineStore(installation.lance), len(prompts)
+    if version not in store.model_versions(name):
+        reason = f"{version} has no baseline yet"
+        return version, scores.undefined_scores(reason, n=n, num_baseline=0), None
+    baseline = store.read(version)
+    if day in _reference_days(installation, version):
+        reason, size = f"the day belongs to the baseline of {version}", len(baseline.prompts)
+        return version, scores.undefined_scores(reason, n=n, num_baseline=size), None
+    vectors = embeddings.embed(prompts, cache=EmbeddingCache(installation.lance))
+    seed = int.from_bytes(hashlib.sha256(str(partition.path).encode()).digest()[:8])
+    found = scores.score_window(
+        vectors,
+        baseline,
+        embedder=MiniLM.name,
+        config=installation.application(name).drift,
+        rng=np.random.default_rng(seed),
+    )
+    is_defined = not all(math.isnan(score.score) for score in found)
+    title = f"{name}, {day}"
+    png = plot.map_png(vectors, baseline.vectors, title=title) if is_defined else None
+    return version, found, png

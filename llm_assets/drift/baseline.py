@@ -1,0 +1,88 @@
+"""What a model version's users are expected to ask: the prompts that today's are compared with."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from llm_assets.drift.config import DriftConfig
+from llm_assets.errors import UserError
+from llm_assets.manifest import application_of
+from llm_assets.versioned_table import VersionedTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """The prompts that a model version was trained or accepted on, with their vectors."""
+
+    model_version: str
+    embedder: str
+    prompts: Sequence[str]
+    vectors: np.ndarray
+
+    def __post_init__(self) -> None:
+        assert len(self.prompts) == len(self.vectors)
+
+    def require_embedder(self, embedder: str) -> None:
+        """Refuse to be compared with vectors of another space.
+
+        Raises:
+            UserError: the baseline was embedded by another model.
+        """
+        if embedder != self.embedder:
+            raise UserError(
+                f"baseline of {self.model_version}: embedded by {self.embedder!r}, cannot be "
+                f"compared with vectors of {embedder!r}; materialize embedding_baseline again"
+            )
+
+
+@dataclass(frozen=True)
+class BaselineStore:
+    """The baselines of all model versions, in one Lance table an application under `root`."""
+
+    root: Path
+
+    def write(self, baseline: Baseline) -> None:
+        """Keep a baseline; that of the same model version is replaced."""
+        width = baseline.vectors.shape[1]
+        frame = pl.DataFrame(
+            {
+                "prompt": pl.Series(baseline.prompts, dtype=pl.String),
+                "vector": pl.Series(baseline.vectors, dtype=pl.Array(pl.Float32, width)),
+            }
+        ).with_columns(embedder=pl.lit(baseline.embedder, pl.String))
+        self._table(baseline.model_version).write(baseline.model_version, frame)
+
+    def read(self, model_version: str) -> Baseline:
+        """Return the baseline of a model version.
+
+        Raises:
+            UserError: there is none, or it holds no prompts.
+        """
+        frame = self._table(model_version).read(model_version)
+        if frame.is_empty():
+            raise UserError(f"baseline of {model_version}: holds no prompts")
+        return Baseline(
+            model_version=model_version,
+            embedder=frame["embedder"][0],
+            prompts=frame["prompt"].to_list(),
+            vectors=frame["vector"].to_numpy(),
+        )
+
+    def model_versions(self, application: str) -> list[str]:
+        """Return the model versions that have a baseline."""
+        return VersionedTable(self.root, f"embedding_baseline_{application}").tags()
+
+    def _table(self, model_version: str) -> VersionedTable:
+        return VersionedTable(self.root, f"embedding_baseline_{application_of(model_version)}")
+
+
+def reference_dates(dates: Iterable[date], *, config: DriftConfig) -> list[date]:
+    """Return the days whose traffic is the baseline of a version without a training set.
+
+    Only days that have traffic count, so a start before a holiday does not shorten the reference.
+    """
+    return sorted(set(dates))[: config.reference_days]

@@ -1,0 +1,39 @@
+"""How an application is served: the limits of a request and the size of the engine."""
+
+from typing import Literal, Self
+
+import pydantic
+
+from llm_assets.config import Config
+
+Quantization = Literal["F32", "F16", "Q8_0", "Q5_0", "Q4_0"]
+
+
+class ServingConfig(Config):
+    """The `serving` section of an application's file.
+
+    `context_tokens` is what one request may hold, prompt and answer together; the engine keeps
+    that much for each of its `parallel_requests`. Q8_0 is the smallest format whose answers stayed
+    those of a trained adapter; let evaluation decide before a smaller one serves.
+
+    `trust_client_time` lets a replay of old traffic say when each request happened, in
+    `metadata.timestamp`; leave it off where clients are strangers.
+    """
+
+    max_tokens: int = pydantic.Field(default=64, ge=1)
+    context_tokens: int = pydantic.Field(default=512, ge=32)
+    parallel_requests: int = pydantic.Field(default=4, ge=1, le=256)
+    threads: int = pydantic.Field(default=2, ge=1)
+    timeout_seconds: float = pydantic.Field(default=30.0, gt=0)
+    max_prompt_characters: int = pydantic.Field(default=8000, ge=1)
+    trust_client_time: bool = False
+    quantization: Quantization = "Q8_0"
+
+    @pydantic.model_validator(mode="after")
+    def _answer_fits_the_context(self) -> Self:
+        if self.max_tokens >= self.context_tokens:
+            raise ValueError(
+                f"max_tokens must be less than context_tokens ({self.context_tokens}), "
+                f"got {self.max_tokens}"
+            )
+        return self

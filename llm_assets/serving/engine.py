@@ -1,0 +1,56 @@
+"""The inference engine: llama.cpp's server inside this process, on a loopback port of its own.
+
+One model version a process: several adapters in one engine share its prompt cache and answer for
+each other. An unknown model name is answered by whatever is loaded, so validate in front. The
+engine drops the connection after a stream although it promises keep-alive: do not pool
+connections to it.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from llm_assets.errors import UserError
+from llm_assets.serving.spec import ModelServerSpec
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A loaded model that answers at `url`; it lives as long as this object."""
+
+    url: str
+    server: Any
+
+
+def start_engine(spec: ModelServerSpec) -> Engine:
+    """Load the model and start to answer; takes seconds.
+
+    Raises:
+        UserError: a file is missing or the engine cannot load it.
+    """
+    # Compiled without type information, so not by an import statement.
+    xllamacpp: Any = importlib.import_module("xllamacpp")
+    for path in (spec.base_model, spec.adapter):
+        if path is not None and not path.is_file():
+            raise UserError(f"{path}: no such file")
+    serving = spec.serving
+    params = xllamacpp.CommonParams()
+    params.model.path = str(spec.base_model)
+    params.model_alias = {spec.model_version}
+    params.port = 0
+    params.n_parallel = serving.parallel_requests
+    params.n_ctx = serving.context_tokens * serving.parallel_requests
+    params.kv_unified = False  # each slot keeps its own context: faster, and no crowding out
+    params.cache_ram_mib = 0
+    params.cpuparams.n_threads = serving.threads
+    params.cpuparams_batch.n_threads = serving.threads
+    params.verbosity = 1
+    params.ui = False
+    params.fit_params = False
+    if spec.adapter is not None:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(spec.adapter), 1.0)]
+    try:
+        server = xllamacpp.Server(params)
+    except RuntimeError as error:
+        raise UserError(f"{spec.base_model}: the engine cannot load it: {error}") from None
+    return Engine(url=server.listening_address, server=server)

@@ -1,0 +1,57 @@
+"""Reading a streamed answer while it passes by: server-sent events, and what they add up to."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Answer:
+    """What is known of an answer so far; the counts stay None until the engine tells them."""
+
+    parts: list[str] = field(default_factory=list)
+    finish_reason: str | None = None
+    num_prompt_tokens: int | None = None
+    num_response_tokens: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The answer's text."""
+        return "".join(self.parts)
+
+    def add(self, chunk: dict[str, Any]) -> None:
+        """Take in a streamed chunk or a whole completion: both have `choices` and `usage`."""
+        for choice in chunk.get("choices", []):
+            part = choice.get("delta") or choice.get("message") or {}
+            self.parts.append(part.get("content") or "")
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        usage = chunk.get("usage")
+        if usage:
+            self.num_prompt_tokens = usage["prompt_tokens"]
+            self.num_response_tokens = usage["completion_tokens"]
+
+
+@dataclass
+class EventSplitter:
+    r"""Cuts a byte stream into whole server-sent events, however the bytes are chopped.
+
+    >>> splitter = EventSplitter()
+    >>> list(splitter.feed(b"data: {\"a\"")), list(splitter.feed(b": 1}\n\ndata: [DONE]\n\n"))
+    ([], [b'data: {"a": 1}\n\n', b'data: [DONE]\n\n'])
+    """
+
+    _rest: bytes = b""
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield the events that are complete now, each with its blank line."""
+        *events, self._rest = (self._rest + chunk).split(b"\n\n")
+        for event in events:
+            yield event + b"\n\n"
+
+
+def event_data(event: bytes) -> dict[str, Any] | None:
+    """Return the JSON object of an event, or None for `[DONE]`, comments, and pings."""
+    if not event.startswith(b"data: {"):
+        return None
+    return json.loads(event.removeprefix(b"data: "))

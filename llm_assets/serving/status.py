@@ -1,0 +1,43 @@
+"""What the controller says is served: `run/status.json`, for everyone who only wants to know."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import pydantic
+from pydantic.dataclasses import dataclass
+
+_CONFIG = pydantic.ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class Endpoint:
+    """One application as it is served now; `error` says why it is not."""
+
+    model_version: str | None
+    variant: str
+    port: int | None
+    ready: bool
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class ServingStatus:
+    """The applications that a controller looks after; none where no controller ever ran."""
+
+    applications: dict[str, Endpoint] = pydantic.Field(default_factory=dict)
+    gateway: dict[str, Any] = pydantic.Field(default_factory=dict)
+    controller_pid: int | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the controller that wrote this still runs."""
+        return self.controller_pid is not None and Path(f"/proc/{self.controller_pid}").exists()
+
+    @classmethod
+    def read(cls, home: Path) -> Self:
+        """Read the status of an installation."""
+        try:
+            content = (home / "run" / "status.json").read_bytes()
+        except FileNotFoundError:
+            return cls()
+        return pydantic.TypeAdapter(cls).validate_json(content)

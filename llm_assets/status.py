@@ -1,0 +1,86 @@
+"""What an installation would say of itself: who serves, what was seen, what would start a cycle."""
+
+from typing import Any
+
+from llm_assets.applications import Application
+from llm_assets.bootstrap import prepare_dagster_home
+from llm_assets.drift.triggers import Window
+from llm_assets.installation import Installation
+from llm_assets.serving.status import ServingStatus
+from llm_assets.settings import Settings
+from llm_assets.storage import Partition
+
+_SHOWN_DAYS = 5
+
+
+def gather(settings: Settings) -> dict[str, Any]:
+    """Return the status of every application as plain values."""
+    # Dagster takes a second to import, which the other commands need not wait for.
+    import dagster as dg
+
+    from llm_assets.sensors.cycle import decide_for
+
+    installation = Installation(settings)
+    applications = installation.applications()
+    serving = ServingStatus.read(settings.home)
+    prepare_dagster_home(settings)
+    described: dict[str, Any] = {}
+    with dg.DagsterInstance.get() as instance:
+        for name, application in applications.items():
+            decision = decide_for(application, installation=installation, instance=instance)
+            entry, endpoint = installation.registry.entry(name), serving.applications.get(name)
+            described[name] = {
+                "champion": entry.champion,
+                "versions": list(entry.versions),
+                "is_serving": serving.is_live and endpoint is not None and endpoint.ready,
+                "num_days": len(installation.table("interaction_logs").dates(name)),
+                "drift": _drift(application, installation),
+                "would_start": decision.should_start,
+                "cause": decision.cause,
+                "reason": decision.reason,
+            }
+    return {
+        "home": str(settings.home),
+        "endpoint": f"{settings.endpoint_url}/v1",
+        "ui": settings.ui_url,
+        "is_running": serving.is_live,
+        "applications": described,
+    }
+
+
+def describe(status: dict[str, Any]) -> str:
+    """Return a status in a few lines for people."""
+    lines = [
+        f"home      {status['home']}",
+        f"endpoint  {status['endpoint']}" + ("" if status["is_running"] else " (not running)"),
+        f"UI        {status['ui']}",
+    ]
+    for name, application in status["applications"].items():
+        serves = "serves" if application["is_serving"] else "does not serve"
+        versions = ", ".join(application["versions"]) or "none"
+        lines += [
+            "",
+            f"{name}: champion {application['champion'] or 'none'} ({serves}); versions: {versions}",
+            f"  {application['num_days']} days of interactions",
+            *(f"  drift {day['date']}: {day['summary']}" for day in application["drift"]),
+            f"  {'a cycle starts' if application['would_start'] else 'no cycle'}: "
+            f"{application['reason']}",
+        ]
+    return "\n".join(lines)
+
+
+def _drift(application: Application, installation: Installation) -> list[dict[str, Any]]:
+    table = installation.table("drift_scores")
+    days = []
+    for day in table.dates(application.name)[-_SHOWN_DAYS:]:
+        scores = table.read(Partition(application=application.name, date=day))
+        if scores is not None:
+            window = Window.from_scores(day, scores.to_dicts())
+            days.append(
+                {
+                    "date": day.isoformat(),
+                    "is_drifted": window.is_drifted,
+                    "summary": window.summary,
+                }
+            )
+    return days

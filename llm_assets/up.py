@@ -1,0 +1,109 @@
+"""Everything on: API, gateway, model servers, and Dagster with its sensors, until told to stop."""
+
+import fcntl
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from llm_assets.bootstrap import prepare_dagster_home, register_base_models
+from llm_assets.errors import UserError
+from llm_assets.installation import Installation
+from llm_assets.serving.controller import Controller, ServedApplication
+from llm_assets.serving.gateway import Gateway
+from llm_assets.serving.process import Child, require_free_port
+from llm_assets.settings import Settings
+
+_INTERVAL_SECONDS = 0.5
+
+
+def up(installation: Installation, stop: threading.Event) -> None:
+    """Start everything, keep it running, and stop it when told to.
+
+    Raises:
+        UserError: another one runs on the same home, a port is in use, an application's file is
+            wrong, or a base model is missing.
+    """
+    settings = installation.settings
+    require_free_port(settings.host, settings.port, "LLM_ASSETS_PORT")
+    require_free_port(settings.host, settings.ui_port, "LLM_ASSETS_UI_PORT")
+    with _only_one(installation.home):
+        prepare_dagster_home(settings)
+        register_base_models(installation)
+        logs = installation.home / "run" / "logs"
+        api_port = _free_port()
+        api = Child("api", _api_command(installation.home, api_port), logs / "api.log")
+        dagster = Child("dagster", _dagster_command(settings), logs / "dagster.log")
+        controller = Controller(
+            home=installation.home,
+            applications=_served(installation),
+            champion=installation.registry.champion,
+            gateway=Gateway(
+                folder=installation.home / "gateway",
+                log=logs / "gateway.log",
+                host=settings.host,
+                port=settings.port,
+                api=("127.0.0.1", api_port),
+            ),
+            collector_url=f"http://127.0.0.1:{api_port}",
+        )
+        try:
+            api.start(time.monotonic())
+            dagster.start(time.monotonic())
+            controller.gateway.start()
+            while not stop.wait(_INTERVAL_SECONDS):
+                controller.reconcile()
+                for child in (api, dagster):
+                    child.revive(time.monotonic())
+        finally:
+            # The model servers send their last records, so the API goes after them.
+            dagster.stop(grace_seconds=15)
+            controller.stop()
+            api.stop(grace_seconds=10)
+
+
+def _served(installation: Installation) -> list[ServedApplication]:
+    return [
+        ServedApplication(
+            application=name,
+            base_model=application.base_model.resolve(),
+            serving=application.serving,
+            system_prompt=application.system_prompt,
+        )
+        for name, application in installation.applications().items()
+        if application.serving is not None
+    ]
+
+
+def _api_command(home: Path, port: int) -> list[str]:
+    return [sys.executable, "-m", "llm_assets.api", "--home", str(home), "--port", str(port)]
+
+
+def _dagster_command(settings: Settings) -> list[str]:
+    command = [sys.executable, "-m", "dagster", "dev", "--module-name", "llm_assets.definitions"]
+    return [*command, "--host", settings.host, "--port", str(settings.ui_port)]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    """Hold the home's lock; the kernel lets go of it however this process ends."""
+    path = home / "run" / "up.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{home}: is in use by another `llm-assets up`") from None
+        yield
+    finally:
+        os.close(descriptor)

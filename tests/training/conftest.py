@@ -1,0 +1,75 @@
+"""The tiny model as training needs it, and jobs on it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from llm_assets.base_model import BaseModelFile
+from llm_assets.training.base_model import prepare_hf
+from llm_assets.training.config import TrainingConfig
+from llm_assets.training.job import TrainingJob
+
+DESKS = ("money", "sports", "science")
+SYSTEM_PROMPT = f"Name the desk that answers the question: {', '.join(DESKS)}."
+
+MakeJob = Callable[..., TrainingJob]
+
+
+@pytest.fixture(scope="session")
+def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def tiny_hf(tiny_base_model: BaseModelFile, model_cache: Path) -> Path:
+    return prepare_hf(tiny_base_model, model_cache)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_hf: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_hf)
+
+
+def rows_frame(num_train: int = 24, num_validation: int = 4) -> pl.DataFrame:
+    """Return rows whose prompts differ in length and whose answers are desks."""
+    splits = ["train"] * num_train + ["validation"] * num_validation
+    return pl.DataFrame(
+        [
+            (f"Question {number}{' or so' * (number % 5)}?", DESKS[number % 3], split)
+            for number, split in enumerate(splits)
+        ],
+        schema=["prompt", "response", "split"],
+        orient="row",
+    )
+
+
+@pytest.fixture
+def make_job(tmp_path: Path, tiny_hf: Path) -> MakeJob:
+    """Return a function that makes a small job; its arguments are settings of the training."""
+
+    def make(**settings: Any) -> TrainingJob:
+        rows_file = tmp_path / "rows.parquet"
+        rows_frame().write_parquet(rows_file)
+        defaults = {
+            "r": 4,
+            "num_top_layers": 2,
+            "max_steps": 4,
+            "per_device_train_batch_size": 8,
+            "min_train_rows": 10,
+            "num_threads": 1,
+        }
+        return TrainingJob(
+            model_version="tiny-v0002",
+            base_model_dir=tiny_hf,
+            rows_file=rows_file,
+            system_prompt=SYSTEM_PROMPT,
+            config=TrainingConfig(**{**defaults, **settings}),
+            output_dir=tmp_path / "adapter",
+        )
+
+    return make
