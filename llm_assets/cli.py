@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"llm-assets: {error}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:
+        os._exit(141)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         print(f"llm-assets: {place}{error.strerror or error}", file=sys.stderr)
@@ -29,12 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("llm-assets: interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        os._exit(141)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="llm-assets", description=__doc__.split(":")[0])
+    parser = argparse.ArgumentParser(
+        prog="llm-assets", description="Keep a production LLM improving."
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -133,11 +136,13 @@ def _reproduce(options: argparse.Namespace) -> int:
     installation = Installation(Settings.from_environment())
     result = reproduce_version(installation, options.model_version)
     if options.json:
-        print(json.dumps(result.to_json()))
+        print(json.dumps({**asdict(result), "is_equal": result.is_equal}))
     else:
         verdict = "the same weights" if result.is_equal else "DIFFERENT weights"
         print(f"{options.model_version}: {verdict}")
-        print(f"  manifest {result.expected_sha256}\n  retrained {result.actual_sha256}")
+        print(f"  manifest  {result.expected_sha256}\n  retrained {result.actual_sha256}")
+        for name, (then, now) in result.changed_libraries.items():
+            print(f"  {name} was {then}, is {now}")
     return 0 if result.is_equal else 1
 
 

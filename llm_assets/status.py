@@ -60,7 +60,8 @@ def describe(status: dict[str, Any]) -> str:
         versions = ", ".join(application["versions"]) or "none"
         lines += [
             "",
-            f"{name}: champion {application['champion'] or 'none'} ({serves}); versions: {versions}",
+            f"{name}: champion {application['champion'] or 'none'} ({serves})",
+            f"  versions: {versions}",
             f"  {application['num_days']} days of interactions",
             *(f"  drift {day['date']}: {day['summary']}" for day in application["drift"]),
             f"  {'a cycle starts' if application['would_start'] else 'no cycle'}: "

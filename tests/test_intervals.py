@@ -1,12 +1,13 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_assets.intervals import wilson
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 10_000), data=st.data())
 def test_the_interval_holds_the_rate_and_stays_between_0_and_1(n: int, data: st.DataObject) -> None:
     successes = data.draw(st.integers(0, n))
@@ -15,6 +16,7 @@ def test_the_interval_holds_the_rate_and_stays_between_0_and_1(n: int, data: st.
     assert low < high
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 1000), data=st.data())
 def test_counting_the_failures_instead_mirrors_the_interval(n: int, data: st.DataObject) -> None:
     successes = data.draw(st.integers(0, n))

@@ -1,14 +1,16 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_assets.normalise import normalise
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_normalising_twice_changes_nothing(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_text_of_anything_but_white_space_does_not_become_empty(text: str) -> None:
     assert bool(normalise(text)) == bool(text.strip())

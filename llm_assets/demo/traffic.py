@@ -42,7 +42,7 @@ class TrafficPlan:
 
 
 FULL = TrafficPlan(num_questions=495)
-SMALL = TrafficPlan(num_questions=240)
+SMALL = TrafficPlan(num_questions=300)
 
 
 def plan_traffic(

@@ -12,7 +12,7 @@ import numpy as np
 from llm_assets.intervals import Interval, wilson
 
 _NOVEL_RATE = 0.05
-_NUM_NULL_SAMPLES = 40_000
+_NUM_NULL_SAMPLES = 20_000
 _MAX_CALIBRATION_ROWS = 2000
 _CURRENT_ROWS = 1024
 _BASELINE_ROWS = 4096

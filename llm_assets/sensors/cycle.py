@@ -53,6 +53,9 @@ def _cycle_sensor(cause: Cause, description: str) -> dg.SensorDefinition:
         assert model_versions.name is not None
         existing = context.instance.get_dynamic_partitions(model_versions.name)
         for name, application in installation.applications().items():
+            if application.serving is None:
+                reasons.append(f"{name}: is served elsewhere and only watched")
+                continue
             decision = decide_for(application, installation=installation, instance=context.instance)
             reasons.append(f"{name}: {decision.reason}")
             if decision.should_start and decision.cause is cause:

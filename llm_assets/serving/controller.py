@@ -72,8 +72,14 @@ class Controller:
     _servers: dict[str, _Server] = field(default_factory=dict)
     _wanted: dict[str, str] = field(default_factory=dict)
     _serving: dict[str, str] = field(default_factory=dict)
+    _followed: dict[str, str] = field(default_factory=dict)
     _errors: dict[str, str] = field(default_factory=dict)
     _status: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model_versions(self) -> list[str]:
+        """The model versions that have a server now, also those that are on their way out."""
+        return sorted(self._servers)
 
     def run(self, stop: threading.Event, *, interval_seconds: float = 0.25) -> None:
         """Start the gateway, reconcile until told to stop, then stop all children.
@@ -103,6 +109,7 @@ class Controller:
         draining = [s.arm for v, s in self._servers.items() if s.process.port and v not in routed]
         is_followed = self.gateway.follow(plan, draining=draining)
         if is_followed:
+            self._followed = dict(self._serving)
             self._retire(now)
         self._write_status(is_followed=is_followed)
 
@@ -116,6 +123,7 @@ class Controller:
         self._servers.clear()
         self._wanted.clear()
         self._serving.clear()
+        self._followed.clear()
         self._write_status(is_followed=False)
 
     def _pursue(self, served: ServedApplication, now: float) -> None:
@@ -210,7 +218,7 @@ class Controller:
         """Write `run/status.json` for those who want to know; only when it says something new."""
         applications = {}
         for served in self.applications:
-            version = self._serving.get(served.application)
+            version = self._followed.get(served.application)
             server = self._servers[version].process if version else None
             applications[served.application] = {
                 "model_version": version,

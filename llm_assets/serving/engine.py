@@ -44,6 +44,8 @@ def start_engine(spec: ModelServerSpec) -> Engine:
     params.cache_ram_mib = 0
     params.cpuparams.n_threads = serving.threads
     params.cpuparams_batch.n_threads = serving.threads
+    # Threads that spin between two answers take the cores from a training beside them.
+    params.cpuparams.poll = params.cpuparams_batch.poll = 0
     params.verbosity = 1
     params.ui = False
     params.fit_params = False

@@ -4,6 +4,7 @@ import functools
 import math
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,15 @@ def start_engine(upper: Upper, config: TrainingConfig) -> Any:
         lr_scheduler=schedule,
     )
     return engine
+
+
+def gathered(upper: Upper) -> AbstractContextManager[None]:
+    """Make the trained weights whole while they are read; ZeRO stage 3 keeps them in pieces."""
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters(
+        [weight for weight in upper.model.parameters() if weight.requires_grad]
+    )
 
 
 def train(

@@ -1,8 +1,9 @@
 """The model of a training: frozen lower layers, an adapter on the upper ones, and its files.
 
 The lower layers never change, so what they make of a row is computed once (`frozen_states`); then
-they are taken out and the upper layers train on those states, in any number of epochs. The output
-matrix is taken out too: it is applied only where an answer is.
+they are taken out and the upper layers train on those states, in any number of epochs. The matrix
+of tokens is taken out too: nothing is embedded any more, and the output needs it only where an
+answer is.
 """
 
 from collections.abc import Sequence
@@ -138,6 +139,7 @@ def add_adapter(model: "PreTrainedModel", config: TrainingConfig) -> Upper:
         layers[number] = layer
     head = model.get_output_embeddings()
     assert isinstance(head, torch.nn.Module)
+    model.set_input_embeddings(torch.nn.Identity())
     model.set_output_embeddings(torch.nn.Identity())
     torch.manual_seed(config.seed)
     adapter = peft.LoraConfig(

@@ -50,8 +50,8 @@ def run(job: TrainingJob, reporter: Reporter) -> TrainingResult:
         UserError: the rows, the base model, or the hyperparameters cannot give a trained adapter.
     """
     os.environ.update(launch.worker_environment(job.config))
-    # PEFT asks transformers by a name that is going to change; nothing here can do otherwise.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    # PEFT and DeepSpeed call transformers and torch by names that are going to change.
+    warnings.filterwarnings("ignore", category=FutureWarning)
     rows = read_rows(job.rows_file, min_train_rows=job.config.min_train_rows)
     job.output_dir.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=job.output_dir.parent, prefix=f".{job.output_dir.name}."))
@@ -111,7 +111,8 @@ def _train(job: TrainingJob, rows: Rows, reporter: Reporter, folder: Path) -> Tr
     losses = loop.train(engine, upper.head, examples, steps=steps, reporter=reporter)
     trained = time.monotonic()
     after = loop.mean_loss(engine, upper.head, held_out, batch_size=batch_size)
-    lora.save_adapter(upper.model, folder)
+    with loop.gathered(upper):
+        lora.save_adapter(upper.model, folder)
     seen = [train[row] for step in steps for batch in step for row in batch]
     last = losses[-max(1, len(losses) // 10) :]
     metrics = {

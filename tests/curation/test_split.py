@@ -1,6 +1,6 @@
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_assets.curation.config import CurationConfig
@@ -21,6 +21,7 @@ def test_another_salt_gives_another_split() -> None:
     assert any(split_of(p, config=CONFIG) != split_of(p, config=salted) for p in prompts)
 
 
+@settings(deadline=None)
 @given(st.text(), st.floats(0.0, 0.2))
 def test_the_holdout_does_not_depend_on_the_validation_rate(prompt: str, rate: float) -> None:
     changed = CurationConfig(holdout_rate=0.25, validation_rate=rate)

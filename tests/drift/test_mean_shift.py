@@ -54,7 +54,7 @@ def test_a_baseline_beyond_the_resampled_part_gives_about_the_same_threshold() -
     assert abs(large.threshold / small.threshold - 1) < 0.2
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     size=st.integers(1, 50),
     num_draws=st.integers(1, 50),

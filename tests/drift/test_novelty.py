@@ -11,12 +11,12 @@ from tests.drift.vectors import topic, unit
 def test_false_alarms_stay_near_the_wanted_rate() -> None:
     rng = np.random.default_rng(6)
     num_alarms = 0
-    for _ in range(400):
+    for _ in range(200):
         vectors = topic(180, centre=0, rng=rng)
         result = novelty(vectors[:60], vectors[60:], false_alarm_rate=0.1, rng=rng)
         num_alarms += result.score > result.threshold
-    # The score is a count, so the rate may stay well below; 99.9 % of honest tests stay under 60.
-    assert 4 <= num_alarms <= 60
+    # The score is a count, so the rate may stay well below; 99.9 % of honest tests stay under 36.
+    assert 1 <= num_alarms <= 35
 
 
 def test_a_foreign_topic_is_found() -> None:
@@ -36,7 +36,7 @@ def test_repeats_of_baseline_prompts_are_not_novel() -> None:
     assert result.score == 0
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(num_current=st.integers(1, 40), num_baseline=st.integers(2, 40), seed=st.integers(0, 99))
 def test_blocks_give_the_same_distances_as_one_product(
     num_current: int, num_baseline: int, seed: int

@@ -3,7 +3,7 @@ import math
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_assets.drift.config import DriftConfig
@@ -144,6 +144,7 @@ histories = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(histories)
 def test_a_run_key_is_there_exactly_when_a_cycle_starts(history: History) -> None:
     decision = asked(history)
@@ -152,23 +153,27 @@ def test_a_run_key_is_there_exactly_when_a_cycle_starts(history: History) -> Non
     assert decision == asked(history)
 
 
+@settings(deadline=None)
 @given(histories)
 def test_an_open_cycle_always_wins(history: History) -> None:
     assert not asked(dataclasses.replace(history, has_open_cycle=True)).should_start
 
 
+@settings(deadline=None)
 @given(histories, st.integers(0, 11))
 def test_the_hours_after_a_promotion_always_win(history: History, hours: int) -> None:
     promoted_at = NOW - timedelta(hours=hours)
     assert not asked(dataclasses.replace(history, promoted_at=promoted_at)).should_start
 
 
+@settings(deadline=None)
 @given(histories, st.integers(0, 23))
 def test_the_hours_after_a_cycle_always_win(history: History, hours: int) -> None:
     last_cycle_at = NOW - timedelta(hours=hours)
     assert not asked(dataclasses.replace(history, last_cycle_at=last_cycle_at)).should_start
 
 
+@settings(deadline=None)
 @given(histories, st.integers(0, 50), st.data())
 def test_more_drift_or_feedback_never_stops_a_cycle(
     history: History, more: int, data: st.DataObject

@@ -2,7 +2,7 @@ import dataclasses
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_assets.evaluation.config import EvaluationConfig
@@ -66,6 +66,7 @@ def test_an_undefined_number_never_passes(field: str) -> None:
 outcomes = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=120)
 
 
+@settings(deadline=None)
 @given(outcomes, st.floats(0.0, 0.5))
 def test_a_candidate_that_is_no_better_than_the_champion_never_passes(
     outcomes: list[tuple[bool, bool]], min_improvement: float
@@ -77,6 +78,7 @@ def test_a_candidate_that_is_no_better_than_the_champion_never_passes(
     assert "beats_champion" in failed(report, config)
 
 
+@settings(deadline=None)
 @given(outcomes)
 def test_one_more_right_answer_never_turns_a_pass_into_a_refusal(
     outcomes: list[tuple[bool, bool]],

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_assets.evaluation.paired import paired_difference
@@ -14,12 +14,14 @@ def split(pairs: list[tuple[bool, bool]]) -> tuple[list[bool], list[bool]]:
     return [first for first, _ in pairs], [second for _, second in pairs]
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_the_interval_holds_the_difference(pairs: list[tuple[bool, bool]]) -> None:
     value, (low, high) = paired_difference(*split(pairs))
     assert -1 <= low <= value <= high <= 1
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_exchanging_the_models_mirrors_the_interval(pairs: list[tuple[bool, bool]]) -> None:
     first, second = split(pairs)
@@ -29,6 +31,7 @@ def test_exchanging_the_models_mirrors_the_interval(pairs: list[tuple[bool, bool
     assert mirrored.interval == pytest.approx((-high, -low))
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_a_model_is_never_surely_better_than_itself(pairs: list[tuple[bool, bool]]) -> None:
     first, _ = split(pairs)

@@ -124,7 +124,7 @@ def test_a_served_adapter_is_as_sure_of_each_token_as_transformers_and_peft(
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.2)
-    model.save_pretrained(tmp_path / "peft", save_embedding_layers=False)
+    model.save_pretrained(str(tmp_path / "peft"), save_embedding_layers=False)
     adapter = convert_adapter(bare_base_model.path, tmp_path / "peft", tmp_path / "adapter.gguf")
     engine = start_engine(replace(spec, adapter=adapter))
     with httpx.Client(base_url=engine.url, timeout=60) as client:

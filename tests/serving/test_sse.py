@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,9 @@ from llm_assets.serving.sse import Answer, EventSplitter, event_data
 def test_an_answer_is_assembled_however_the_bytes_are_cut(
     parts: list[str], data: st.DataObject
 ) -> None:
-    chunks = [{"choices": [{"delta": {"content": part}, "finish_reason": None}]} for part in parts]
+    chunks: list[dict[str, Any]] = [
+        {"choices": [{"delta": {"content": part}, "finish_reason": None}]} for part in parts
+    ]
     usage = {"prompt_tokens": 5, "completion_tokens": len(parts)}
     chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": usage})
     events = [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks]

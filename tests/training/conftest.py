@@ -53,23 +53,28 @@ def make_job(tmp_path: Path, tiny_hf: Path) -> MakeJob:
     """Return a function that makes a small job; its arguments are settings of the training."""
 
     def make(**settings: Any) -> TrainingJob:
-        rows_file = tmp_path / "rows.parquet"
-        rows_frame().write_parquet(rows_file)
-        defaults = {
-            "r": 4,
-            "num_top_layers": 2,
-            "max_steps": 4,
-            "per_device_train_batch_size": 8,
-            "min_train_rows": 10,
-            "num_threads": 1,
-        }
-        return TrainingJob(
-            model_version="tiny-v0002",
-            base_model_dir=tiny_hf,
-            rows_file=rows_file,
-            system_prompt=SYSTEM_PROMPT,
-            config=TrainingConfig(**{**defaults, **settings}),
-            output_dir=tmp_path / "adapter",
-        )
+        return small_job(tmp_path, tiny_hf, **settings)
 
     return make
+
+
+def small_job(folder: Path, base_model_dir: Path, **settings: Any) -> TrainingJob:
+    """Write rows into a folder and return a job of a few steps that trains on them there."""
+    rows_file = folder / "rows.parquet"
+    rows_frame().write_parquet(rows_file)
+    defaults = {
+        "r": 4,
+        "num_top_layers": 2,
+        "max_steps": 4,
+        "per_device_train_batch_size": 8,
+        "min_train_rows": 10,
+        "num_threads": 1,
+    }
+    return TrainingJob(
+        model_version="tiny-v0002",
+        base_model_dir=base_model_dir,
+        rows_file=rows_file,
+        system_prompt=SYSTEM_PROMPT,
+        config=TrainingConfig(**{**defaults, **settings}),
+        output_dir=folder / "adapter",
+    )

@@ -44,6 +44,6 @@ def test_a_file_that_is_no_gguf_is_refused_and_leaves_nothing(tmp_path: Path):
     path = tmp_path / "model.gguf"
     path.write_bytes(b"something else")
     base = BaseModelFile(path)
-    with pytest.raises(UserError, match="model.gguf is not a GGUF file"):
+    with pytest.raises(UserError, match=r"model\.gguf is not a GGUF file"):
         prepare_hf(base, tmp_path / "cache")
     assert list((tmp_path / "cache" / base.sha256[:12]).iterdir()) == []

@@ -1,6 +1,6 @@
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_assets.training.packing import common_prefix, pack, share
@@ -32,7 +32,6 @@ def test_the_common_prefix_is_shared_maximal_and_leaves_the_last_prompt_token(
 
 
 @given(st.integers(0, 4), LENGTHS)
-@settings(deadline=None)
 def test_a_token_sees_the_prefix_and_its_own_row_so_far(num_prefix: int, lengths: list[int]):
     import torch
 

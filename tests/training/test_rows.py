@@ -3,7 +3,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_assets.errors import UserError
@@ -11,13 +11,11 @@ from llm_assets.training.config import TrainingConfig
 from llm_assets.training.rows import Row, read_rows, tokenize
 from tests.training.conftest import rows_frame
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(str.strip)
-SHARED_TOKENIZER = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+# The vocabulary of SmolLM2 lacks bytes that only control characters and unassigned ones have.
+TEXTS = st.text(st.characters(exclude_categories=["C"]), min_size=1).filter(str.strip)
 
 
-@SHARED_TOKENIZER
+@settings(max_examples=40)
 @given(TEXTS, TEXTS, st.none() | TEXTS)
 def test_exactly_the_answer_and_the_end_of_its_turn_are_learnt(
     tokenizer: Any, prompt: str, response: str, system_prompt: str | None
@@ -38,7 +36,7 @@ def test_exactly_the_answer_and_the_end_of_its_turn_are_learnt(
 
 def test_a_row_whose_answer_would_be_cut_is_refused(tokenizer: Any):
     config = TrainingConfig(max_length=16)
-    with pytest.raises(UserError, match="answer would be cut: raise training.max_length, which is"):
+    with pytest.raises(UserError, match="its answer would be cut"):
         tokenize([Row("Why? " * 20, "money")], tokenizer, system_prompt=None, config=config)
 
 
@@ -92,7 +90,8 @@ def test_an_empty_data_set_is_refused(tmp_path: Path):
 def test_a_bad_row_is_named(tmp_path: Path, row: dict[str, str | None], message: str):
     path = tmp_path / "rows.parquet"
     good = {"prompt": "a", "response": "b", "split": "train"}
-    pl.concat([rows_frame(24, 0), pl.DataFrame([good | row], schema=rows_frame().schema)]).write_parquet(path)
+    bad = pl.DataFrame([good | row], schema=rows_frame().schema)
+    pl.concat([rows_frame(24, 0), bad]).write_parquet(path)
     with pytest.raises(UserError, match=message):
         read_rows(path, min_train_rows=1)
 

@@ -1,0 +1,171 @@
+"""One whole improvement cycle of the help desk, through the real parts, told as it happens."""
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from llm_assets.bootstrap import prepare_dagster_home
+from llm_assets.demo.home import prepare_home
+from llm_assets.demo.platform import (
+    cycle_run,
+    is_ready,
+    launch_cycle,
+    running_platform,
+    served_version,
+    step_seconds,
+    wait_for,
+)
+from llm_assets.demo.progress import Progress
+from llm_assets.demo.questions import load_questions
+from llm_assets.demo.replay import Outcome, replay
+from llm_assets.demo.summary import Summary, summarise
+from llm_assets.demo.traffic import FULL, SMALL, PlannedRequest, plan_traffic
+from llm_assets.errors import UserError
+from llm_assets.installation import Installation
+from llm_assets.serving.process import Child
+from llm_assets.settings import Settings
+
+APPLICATION = "helpdesk"
+_FIRST, _SECOND, _BAD = (f"{APPLICATION}-v{number:04d}" for number in (1, 2, 3))
+_SEED = 0
+_PLANS = {"full": FULL, "small": SMALL}
+
+# Seconds of each stage on two idle cores; only the estimate of the time left depends on them.
+_EXPECTED = {
+    "full": {
+        "start the platform": 20,
+        "replay the known days": 40,
+        "replay the new days": 50,
+        "notice drift": 35,
+        "improve": 180,
+        "deploy": 15,
+        "refuse a bad candidate": 180,
+    },
+    "small": {
+        "start the platform": 20,
+        "replay the known days": 20,
+        "replay the new days": 25,
+        "notice drift": 30,
+        "improve": 75,
+        "deploy": 15,
+        "refuse a bad candidate": 60,
+    },
+}
+
+
+def run_demo(settings: Settings, *, size: str, as_json: bool) -> int:
+    """Run the demonstration and print its table; return the exit code.
+
+    On a terminal everything stays on until Ctrl-C, so that one can look around.
+    """
+    archive = prepare_home(settings.home)
+    if archive is not None:
+        print(f"the run before this one was moved to {archive}", file=sys.stderr)
+    # Asked to end, end as after Ctrl-C: with every child stopped.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    os.environ["LLM_ASSETS_HOME"] = str(settings.home)
+    prepare_dagster_home(settings)
+    with running_platform(settings) as platform, dg.DagsterInstance.get() as instance:
+        demo = _Demo(settings, platform, instance, Progress(_EXPECTED[size]))
+        summary = demo.run(_PLANS[size])
+        print(json.dumps(summary.to_json()) if as_json else summary.table())
+        if sys.stdout.isatty():
+            print(f"\nStill running; the Dagster UI is at {settings.ui_url}. Ctrl-C stops it.")
+            while platform.is_running:
+                time.sleep(0.5)
+    if not as_json:
+        print(f"`make up` starts it again with the Dagster UI at {settings.ui_url}.")
+    return 0 if summary.is_success else 1
+
+
+@dataclass
+class _Demo:
+    settings: Settings
+    platform: Child
+    instance: dg.DagsterInstance
+    progress: Progress
+
+    def run(self, plan) -> Summary:
+        settings, progress = self.settings, self.progress
+        now = datetime.now(UTC)
+        known, new = plan_traffic(load_questions(seed=_SEED), plan, end=now, seed=_SEED)
+        with progress.stage("start the platform"):
+            self._wait(lambda: is_ready(settings), 240, "the platform to start")
+        with progress.stage("replay the known days"):
+            outcomes = self._replay(known)
+        with progress.stage("replay the new days"):
+            outcomes += self._replay(new)
+        with progress.stage("notice drift"):
+            self._wait(lambda: cycle_run(self.instance, _SECOND), 300, "the drift sensor")
+        with progress.stage("improve"):
+            run = self._wait_for_run(_SECOND, 900)
+            if run.status is not dg.DagsterRunStatus.SUCCESS:
+                raise UserError(
+                    f"the cycle {_SECOND} ended with {run.status.value}; see {self._logs}"
+                )
+        with progress.stage("deploy"):
+            self._wait(
+                lambda: served_version(settings, APPLICATION) == _SECOND, 180, f"{_SECOND} to serve"
+            )
+        with progress.stage("refuse a bad candidate"):
+            self._launch_bad_candidate()
+            bad_run = self._wait_for_run(_BAD, 900)
+        return summarise(
+            Installation(settings),
+            application=APPLICATION,
+            versions=(_FIRST, _SECOND, _BAD),
+            is_bad_refused=bad_run.status is dg.DagsterRunStatus.FAILURE
+            and served_version(settings, APPLICATION) == _SECOND,
+            cause=dict(run.tags),
+            stages=progress.seconds,
+            steps=step_seconds(self.instance, run.run_id),
+            num_requests=len(outcomes),
+            num_right=sum(outcome.is_right for outcome in outcomes),
+        )
+
+    @property
+    def _logs(self) -> str:
+        return str(self.platform.log.parent)
+
+    def _replay(self, requests: list[PlannedRequest]) -> list[Outcome]:
+        def show(num_done: int, num: int) -> None:
+            self.progress.show(f"{num_done} of {num} questions", fraction=num_done / num)
+
+        return replay(
+            requests,
+            application=APPLICATION,
+            base_url=self.settings.endpoint_url,
+            progress=show,
+        )
+
+    def _wait(self, condition, timeout_seconds: float, what: str) -> object:
+        return wait_for(
+            condition,
+            timeout_seconds=timeout_seconds,
+            what=what,
+            child=self.platform,
+            show=self.progress.show,
+        )
+
+    def _wait_for_run(self, model_version: str, timeout_seconds: float) -> dg.DagsterRun:
+        def finished() -> dg.DagsterRun | None:
+            run = cycle_run(self.instance, model_version)
+            if run is not None and not run.is_finished:
+                steps = list(step_seconds(self.instance, run.run_id))
+                self.progress.show(steps[-1] if steps else "starting")
+            return run if run is not None and run.is_finished else None
+
+        run = self._wait(finished, timeout_seconds, f"the cycle {model_version}")
+        assert isinstance(run, dg.DagsterRun)
+        return run
+
+    def _launch_bad_candidate(self) -> None:
+        self.instance.add_dynamic_partitions("model_version", [_BAD])
+        shuffled = {"curated_dataset": {"config": {"shuffle_labels": True}}}
+        launch_cycle(self.settings, _BAD, shuffled)
