@@ -31,14 +31,14 @@ def register_base_models(installation: Installation, *, now: datetime | None = N
     """
     time = now or datetime.now(UTC)
     made: list[str] = []
-    for name, application in installation.applications().items():
+    for name in installation.applications():
         if installation.registry.champion(name) is not None:
             continue
         version = version_name(name, 1)
         ModelManifest(
             model_version=version,
             application=name,
-            base_model_sha256=application.base_model.resolve().sha256,
+            base_model_sha256=installation.base_model(name).sha256,
             created_at=time,
             code_version=code_version(),
         ).write(installation.model(version))

@@ -7,12 +7,13 @@ from pathlib import Path
 import polars as pl
 
 from llm_assets.applications import Application, load_applications
+from llm_assets.base_model import BaseModelFile
 from llm_assets.deployment.registry import Registry
 from llm_assets.errors import UserError
 from llm_assets.feedback.log import Log
 from llm_assets.feedback.tables import FEEDBACK_SCHEMA, INTERACTION_SCHEMA
-from llm_assets.manifest import ModelManifest, application_of
-from llm_assets.serving.gguf import prepare_base
+from llm_assets.manifest import application_of
+from llm_assets.serving.served import ServedApplication, version_spec
 from llm_assets.serving.spec import ModelServerSpec
 from llm_assets.settings import Settings
 from llm_assets.storage import Partition, Table
@@ -43,6 +44,18 @@ class Installation:
         if name not in applications:
             raise UserError(f"application {name!r}: no {self.settings.applications}/{name}.yaml")
         return applications[name]
+
+    def base_model(self, name: str) -> BaseModelFile:
+        """Return the base model of an application.
+
+        Raises:
+            UserError: it is not there; the message names the application's file.
+        """
+        application = self.application(name)
+        try:
+            return application.base_model.resolve()
+        except UserError as error:
+            raise UserError(f"{self.settings.applications}/{name}.yaml: {error}") from None
 
     @property
     def interaction_log(self) -> Log:
@@ -93,6 +106,16 @@ class Installation:
         """Return the feedback given on the days from first to last, oldest first."""
         return self._rows("feedback_logs", FEEDBACK_SCHEMA, application, first, last)
 
+    def days_with_traffic(self, application: str) -> list[date]:
+        """Return the days on which anybody asked anything, oldest first.
+
+        The days between them have tables as well, with no rows.
+        """
+        table = self.table("interaction_logs")
+        days = {day: Partition(application=application, date=day) for day in table.dates(application)}
+        found = {day: table.generation(partition) for day, partition in days.items()}
+        return [day for day, generation in found.items() if generation and generation.num_rows]
+
     def _rows(
         self, name: str, schema: pl.Schema, application: str, first: date, last: date
     ) -> pl.DataFrame:
@@ -102,32 +125,27 @@ class Installation:
         found = [frame for frame in frames if frame is not None]
         return pl.concat(found) if found else pl.DataFrame(schema=schema)
 
+    def served_applications(self) -> list[ServedApplication]:
+        """Return the applications that are served here."""
+        return [
+            ServedApplication(
+                application=name,
+                base_model=self.base_model(name),
+                serving=application.serving,
+                system_prompt=application.system_prompt,
+            )
+            for name, application in self.applications().items()
+            if application.serving is not None
+        ]
+
     def model_server_spec(self, model_version: str) -> ModelServerSpec:
-        """Return how a model version is served; the base model is requantized if it never was.
+        """Return how a model version is served.
 
         Raises:
-            UserError: there is no such version, its application is served elsewhere, or the
-                application names another base model than the one it was trained on.
+            UserError: as `version_spec`, or its application is served elsewhere.
         """
-        application = self.application(application_of(model_version))
-        folder = self.model(model_version)
-        manifest = ModelManifest.read(folder)
-        base_model = application.base_model.resolve()
-        if application.serving is None:
-            raise UserError(f"application {application.name!r}: has no serving section")
-        if manifest.base_model_sha256 != base_model.sha256:
-            raise UserError(
-                f"{folder}: made for the base model {manifest.base_model_sha256[:12]}, the "
-                f"application names {base_model.sha256[:12]}"
-            )
-        return ModelServerSpec(
-            application=application.name,
-            model_version=model_version,
-            base_model=prepare_base(
-                base_model, self.base_models, quantization=application.serving.quantization
-            ),
-            adapter=None if manifest.adapter_sha256 is None else folder / "adapter.gguf",
-            system_prompt=application.system_prompt,
-            serving=application.serving,
-            ready_file=folder / "ready.json",
-        )
+        application = application_of(model_version)
+        for served in self.served_applications():
+            if served.application == application:
+                return version_spec(served, model_version, home=self.home)
+        raise UserError(f"application {application!r}: has no serving section")

@@ -16,18 +16,17 @@ def reproduce_version(installation: Installation, model_version: str) -> Reprodu
         UserError: there is no such version or it was never trained, or the base model or the
             dataset is not the one that it was made of.
     """
-    application = installation.application(application_of(model_version))
     manifest = ModelManifest.read(installation.model(model_version))
     with tempfile.TemporaryDirectory(prefix="llm-assets-rows-") as folder:
         rows_file = Path(folder) / "rows.parquet"
         dataset_sha256 = "none"
         if manifest.dataset_version is not None:
             dataset = DatasetStore(installation.lance).read(manifest.dataset_version)
-            dataset.rows.write_parquet(rows_file)
+            dataset.learnt.write_parquet(rows_file)
             dataset_sha256 = dataset.sha256
         return reproduce(
             manifest,
-            base=application.base_model.resolve(),
+            base=installation.base_model(application_of(model_version)),
             cache=installation.base_models,
             rows_file=rows_file,
             dataset_sha256=dataset_sha256,

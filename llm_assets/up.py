@@ -13,7 +13,7 @@ from pathlib import Path
 from llm_assets.bootstrap import prepare_dagster_home, register_base_models
 from llm_assets.errors import UserError
 from llm_assets.installation import Installation
-from llm_assets.serving.controller import Controller, ServedApplication
+from llm_assets.serving.controller import Controller
 from llm_assets.serving.gateway import Gateway
 from llm_assets.serving.process import Child, require_free_port
 from llm_assets.settings import Settings
@@ -40,7 +40,7 @@ def up(installation: Installation, stop: threading.Event) -> None:
         dagster = Child("dagster", _dagster_command(settings), logs / "dagster.log")
         controller = Controller(
             home=installation.home,
-            applications=_served(installation),
+            applications=installation.served_applications(),
             champion=installation.registry.champion,
             gateway=Gateway(
                 folder=installation.home / "gateway",
@@ -64,19 +64,6 @@ def up(installation: Installation, stop: threading.Event) -> None:
             dagster.stop(grace_seconds=15)
             controller.stop()
             api.stop(grace_seconds=10)
-
-
-def _served(installation: Installation) -> list[ServedApplication]:
-    return [
-        ServedApplication(
-            application=name,
-            base_model=application.base_model.resolve(),
-            serving=application.serving,
-            system_prompt=application.system_prompt,
-        )
-        for name, application in installation.applications().items()
-        if application.serving is not None
-    ]
 
 
 def _api_command(home: Path, port: int) -> list[str]:

@@ -90,9 +90,7 @@ def curated_dataset_holdout_is_unseen(
     """No question of the holdout stands among the rows that are trained on."""
     dataset = DatasetStore(installation.lance).read(context.partition_key)
     holdout = {normalise(prompt) for prompt in dataset.split("holdout")["prompt"]}
-    learnt = dataset.split("train")["prompt"].to_list()
-    learnt += dataset.split("validation")["prompt"].to_list()
-    shared = sorted(holdout & {normalise(prompt) for prompt in learnt})
+    shared = sorted(holdout & {normalise(prompt) for prompt in dataset.learnt["prompt"]})
     return dg.AssetCheckResult(
         passed=not shared and bool(holdout),
         metadata={"num_holdout": len(holdout), "num_shared": len(shared), "shared": shared[:5]},

@@ -5,6 +5,7 @@ Belongs here: the assets of the group `drift`. The statistics are in `llm_assets
 
 import hashlib
 import math
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
 import dagster as dg
@@ -100,28 +101,14 @@ def drift_scores(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> dg.MaterializeResult:
     """How far a day's prompts are from the baseline of the version that served, by detector."""
-    table = installation.table("drift_scores")
     for partition in partitions_of(context.partition_keys):
-        key = partition_key(partition)
-        version, found, map_png = _score_day(installation, partition)
-        table.write(partition, scores.score_table(found, model_version=version))
-        metadata: dict[str, dg.MetadataValue] = {
-            "model_version": dg.MetadataValue.text(version),
-            "n": dg.MetadataValue.int(found[0].n),
-            "is_drifted": dg.MetadataValue.bool(any(score.is_drifted for score in found)),
-        }
-        for score in found:
-            if math.isnan(score.score):
-                metadata["reason"] = dg.MetadataValue.text(score.reason or "undefined")
-            else:
-                metadata[score.detector] = dg.MetadataValue.float(score.score)
-                metadata[f"{score.detector}_threshold"] = dg.MetadataValue.float(score.threshold)
-                metadata[f"{score.detector}_interval"] = dg.MetadataValue.text(
-                    f"[{score.interval_low:.3f}, {score.interval_high:.3f}], n={score.n}"
-                )
-        if map_png is not None:
-            metadata["map"] = picture(map_png, alt="baseline against current prompts")
-        context.add_asset_metadata(metadata, partition_key=key)
+        metadata: Mapping[str, dg.MetadataValue] = _NO_TRAFFIC
+        if _has_traffic(installation, partition):
+            version, found, map_png = _score_day(installation, partition)
+            table = scores.score_table(found, model_version=version)
+            installation.table("drift_scores").write(partition, table)
+            metadata = _score_metadata(version, found, map_png)
+        context.add_asset_metadata(metadata, partition_key=partition_key(partition))
     return dg.MaterializeResult()
 
 
@@ -140,21 +127,62 @@ def quality_scores(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> dg.MaterializeResult:
     """How content the day's users were, with what they said on later days joined in."""
-    table = installation.table("quality_scores")
     for partition in partitions_of(context.partition_keys):
-        name, day = partition.application, partition.date
-        late = timedelta(days=installation.application(name).curation.late_feedback_days)
-        interactions = installation.interactions(name, day, day)
-        rates = quality.quality_scores(interactions, installation.feedback(name, day, day + late))
-        table.write(partition, rates)
-        metadata: dict[str, dg.MetadataValue] = {"n": dg.MetadataValue.int(interactions.height)}
-        for rate in rates.filter(pl.col("n") > 0).iter_rows(named=True):
-            metadata[rate["metric"]] = dg.MetadataValue.float(rate["value"])
-            metadata[f"{rate['metric']}_interval"] = dg.MetadataValue.text(
-                f"[{rate['interval_low']:.3f}, {rate['interval_high']:.3f}], n={rate['n']}"
-            )
+        metadata: Mapping[str, dg.MetadataValue] = _NO_TRAFFIC
+        if _has_traffic(installation, partition):
+            rates = _rate_day(installation, partition)
+            installation.table("quality_scores").write(partition, rates)
+            metadata = _rate_metadata(rates)
         context.add_asset_metadata(metadata, partition_key=partition_key(partition))
     return dg.MaterializeResult()
+
+
+_NO_TRAFFIC: Mapping[str, dg.MetadataValue] = {"n": dg.MetadataValue.int(0)}
+
+
+def _has_traffic(installation: Installation, partition: Partition) -> bool:
+    return installation.table("interaction_logs").generation(partition) is not None
+
+
+def _score_metadata(
+    version: str, found: Sequence[scores.DriftScore], map_png: bytes | None
+) -> dict[str, dg.MetadataValue]:
+    metadata: dict[str, dg.MetadataValue] = {
+        "model_version": dg.MetadataValue.text(version),
+        "n": dg.MetadataValue.int(found[0].n),
+        "is_drifted": dg.MetadataValue.bool(any(score.is_drifted for score in found)),
+    }
+    for score in found:
+        if math.isnan(score.score):
+            metadata["reason"] = dg.MetadataValue.text(score.reason or "undefined")
+            continue
+        metadata[score.detector] = dg.MetadataValue.float(score.score)
+        metadata[f"{score.detector}_threshold"] = dg.MetadataValue.float(score.threshold)
+        metadata[f"{score.detector}_interval"] = dg.MetadataValue.text(
+            f"[{score.interval_low:.3f}, {score.interval_high:.3f}], n={score.n}"
+        )
+    if map_png is not None:
+        metadata["map"] = picture(map_png, alt="baseline against current prompts")
+    return metadata
+
+
+def _rate_day(installation: Installation, partition: Partition) -> pl.DataFrame:
+    """Return the day's rates, with the feedback of later days joined in."""
+    name, day = partition.application, partition.date
+    late = timedelta(days=installation.application(name).curation.late_feedback_days)
+    return quality.quality_scores(
+        installation.interactions(name, day, day), installation.feedback(name, day, day + late)
+    )
+
+
+def _rate_metadata(rates: pl.DataFrame) -> dict[str, dg.MetadataValue]:
+    metadata: dict[str, dg.MetadataValue] = {}
+    for rate in rates.filter(pl.col("n") > 0).iter_rows(named=True):
+        metadata[rate["metric"]] = dg.MetadataValue.float(rate["value"])
+        metadata[f"{rate['metric']}_interval"] = dg.MetadataValue.text(
+            f"[{rate['interval_low']:.3f}, {rate['interval_high']:.3f}], n={rate['n']}"
+        )
+    return metadata
 
 
 def _accepted_prompts(installation: Installation, version: str) -> list[str]:
@@ -172,7 +200,7 @@ def _reference_days(installation: Installation, version: str) -> list[date]:
     application = application_of(version)
     if version in DatasetStore(installation.lance).model_versions(application):
         return []
-    days = installation.table("interaction_logs").dates(application)
+    days = installation.days_with_traffic(application)
     return reference_dates(days, config=installation.application(application).drift)
 
 

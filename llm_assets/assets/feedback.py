@@ -61,6 +61,12 @@ def _materialize_log(
         records, bad_lines = log.read(partition)
         for bad_line in bad_lines:
             context.log.warning(str(bad_line))
+        if not records and table.generation(partition) is None:
+            # A day without traffic gets no file, so it is no day of any reference either.
+            context.add_asset_metadata(
+                {"dagster/partition_row_count": 0}, partition_key=partition_key(partition)
+            )
+            continue
         inputs = [str(segment.relative_to(log.root)) for segment in log.segments(partition)]
         generation = table.write(partition, tabulate(records), inputs=inputs)
         context.add_asset_metadata(

@@ -69,10 +69,10 @@ def _prepare_job(installation: Installation, version: str, dataset: Dataset) -> 
     workplace = installation.home / "run" / "training" / version
     workplace.mkdir(parents=True, exist_ok=True)
     rows_file = workplace / "rows.parquet"
-    dataset.rows.write_parquet(rows_file)
+    dataset.learnt.write_parquet(rows_file)
     return TrainingJob(
         model_version=version,
-        base_model_dir=prepare_hf(application.base_model.resolve(), installation.base_models),
+        base_model_dir=prepare_hf(installation.base_model(application.name), installation.base_models),
         rows_file=rows_file,
         system_prompt=application.system_prompt or None,
         config=application.training,
@@ -88,7 +88,7 @@ def _manifest(
     return ModelManifest(
         model_version=job.model_version,
         application=application,
-        base_model_sha256=installation.application(application).base_model.resolve().sha256,
+        base_model_sha256=installation.base_model(application).sha256,
         created_at=datetime.now(UTC),
         code_version=code_version(),
         run_id=run_id,

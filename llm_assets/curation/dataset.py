@@ -52,6 +52,11 @@ class Dataset:
         """Return the rows of one split."""
         return self.rows.filter(pl.col("split") == name)
 
+    @property
+    def learnt(self) -> pl.DataFrame:
+        """The rows that a training may see: all but the holdout."""
+        return self.rows.filter(pl.col("split") != "holdout")
+
     def summary(self) -> dict[str, Any]:
         """Return the counts that describe the dataset."""
         return {
@@ -123,7 +128,7 @@ def shuffled_labels(dataset: Dataset, *, seed: int) -> Dataset:
     Raises:
         UserError: all responses are the same, so no order of them would be wrong.
     """
-    learnt = dataset.rows.filter(pl.col("split") != "holdout").sort("prompt")
+    learnt = dataset.learnt.sort("prompt")
     responses = learnt["response"].to_numpy()
     if learnt["response"].n_unique() < 2:
         raise UserError("dataset: labels cannot be shuffled, all training responses are the same")

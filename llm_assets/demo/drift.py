@@ -6,7 +6,6 @@ the last one happened today, because the UI plots the newest partitions.
 """
 
 import importlib.resources
-import itertools
 import json
 import sys
 import time
@@ -29,9 +28,7 @@ from llm_assets.settings import Settings
 from llm_assets.storage import Partition
 
 APPLICATION = "chitchat"
-# Later turns depend more on the other person than on the day, and embedding them takes minutes.
-_MAX_TURNS = 2
-_DAY_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_FIRST_DAY, _LAST_DAY = (f"dagster/asset_partition_range_{end}" for end in ("start", "end"))
 
 
 def run_demo_drift(settings: Settings, *, as_json: bool) -> int:
@@ -83,7 +80,7 @@ def _score(installation: Installation, first: Partition, last_day: Any) -> None:
     from llm_assets.definitions import defs
 
     last = Partition(application=APPLICATION, date=last_day)
-    whole = dict(zip(_DAY_RANGE, map(str, map(partition_key, (first, last))), strict=True))
+    whole = {_FIRST_DAY: str(partition_key(first)), _LAST_DAY: str(partition_key(last))}
     version = version_name(APPLICATION, 1)
     with dg.DagsterInstance.get() as instance:
         assert applications.name is not None
@@ -134,44 +131,41 @@ def _say(text: str) -> None:
 def conversation_records(
     conversations: dict[str, Any], *, end: datetime
 ) -> Iterator[Interaction | Feedback]:
-    """Return what the conversations are as logs: each turn that was answered, and the ratings.
+    """Return the conversations as logs: the exchange after the greetings, and the rating.
 
-    A turn is what one person wrote before the other did. The mean of a conversation's ratings,
-    1 to 10 by the person who held it, becomes a rating of 1 to 5 of its last answer.
+    A turn is what one person wrote before the other did. The first exchange of nearly every
+    conversation is a greeting, so the second one is kept; a minute embeds them all. The mean of a
+    conversation's ratings, 1 to 10 by the person who held it, becomes a rating of 1 to 5.
     """
     newest = max(_time(turn[0]) for c in conversations.values() for turn in c["messages"] if turn)
     shift = end - newest
     for conversation_id, conversation in conversations.items():
         turns = [turn for turn in conversation["messages"] if turn]
-        last = None
-        for number, (asked, answered) in enumerate(_exchanges(turns)):
-            last = Interaction(
-                request_id=f"{conversation_id}-{number}",
-                application=APPLICATION,
-                time=_time(asked[0]) + shift,
-                model_version=version_name(APPLICATION, 1),
-                variant="external",
-                prompt=_text(asked),
-                response=_text(answered),
-                session_id=conversation_id,
-                user_id=asked[0]["sender"],
-            )
-            yield last
+        if len(turns) < 4:
+            continue
+        asked, answered = turns[2:4]
+        exchange = Interaction(
+            request_id=f"{conversation_id}-2",
+            application=APPLICATION,
+            time=_time(asked[0]) + shift,
+            model_version=version_name(APPLICATION, 1),
+            variant="external",
+            prompt=_text(asked),
+            response=_text(answered),
+            session_id=conversation_id,
+            user_id=asked[0]["sender"],
+        )
+        yield exchange
         ratings = list(conversation.get("ratings", {}).values())
-        if last is not None and ratings:
+        if ratings:
             yield Feedback(
                 feedback_id=f"{conversation_id}-rating",
-                request_id=last.request_id,
+                request_id=exchange.request_id,
                 application=APPLICATION,
-                time=last.time + timedelta(minutes=1),
+                time=exchange.time + timedelta(minutes=1),
                 kind=FeedbackKind.RATING,
                 value=min(5.0, max(1.0, sum(ratings) / len(ratings) / 2)),
             )
-
-
-def _exchanges(turns: list[Any]) -> list[tuple[Any, Any]]:
-    """Return the first exchanges of a conversation: what was said, and the answer to it."""
-    return list(itertools.pairwise(turns))[: 2 * _MAX_TURNS : 2]
 
 
 def _time(message: dict[str, str]) -> datetime:

@@ -42,7 +42,7 @@ class TrafficPlan:
 
 
 FULL = TrafficPlan(num_questions=495)
-SMALL = TrafficPlan(num_questions=300)
+SMALL = TrafficPlan(num_questions=330)
 
 
 def plan_traffic(

@@ -9,34 +9,20 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from llm_assets.base_model import BaseModelFile
-from llm_assets.deployment.routing import ApplicationRoute, Arm, RoutingPlan
 from llm_assets.errors import UserError
-from llm_assets.manifest import ModelManifest
-from llm_assets.serving.config import ServingConfig
+from llm_assets.routing import ApplicationRoute, Arm, RoutingPlan
 from llm_assets.serving.gateway import Gateway
-from llm_assets.serving.gguf import prepare_base
 from llm_assets.serving.model_process import ModelProcess
-from llm_assets.serving.spec import ModelServerSpec
+from llm_assets.serving.served import ServedApplication, version_spec
 from llm_assets.storage import write_json_atomically
 
 _LOG = logging.getLogger(__name__)
 _CHAMPION = "champion"
 _STOP_SECONDS = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServedApplication:
-    """What serving needs to know of an application."""
-
-    application: str
-    base_model: BaseModelFile
-    serving: ServingConfig
-    system_prompt: str = ""
 
 
 @dataclass
@@ -153,27 +139,10 @@ class Controller:
             _LOG.info("%s: started", version)
 
     def _process(self, served: ServedApplication, version: str) -> ModelProcess:
-        folder = self.home / "models" / version
-        manifest = ModelManifest.read(folder)
-        if manifest.base_model_sha256 != served.base_model.sha256:
-            raise UserError(
-                f"{folder}: made for the base model {manifest.base_model_sha256[:12]}, the "
-                f"application names {served.base_model.sha256[:12]}"
-            )
         run = self.home / "run"
-        spec = ModelServerSpec(
-            application=served.application,
-            model_version=version,
-            base_model=prepare_base(
-                served.base_model,
-                self.home / "models" / "base",
-                quantization=served.serving.quantization,
-            ),
-            adapter=None if manifest.adapter_sha256 is None else folder / "adapter.gguf",
-            system_prompt=served.system_prompt,
+        spec = replace(
+            version_spec(served, version, home=self.home),
             variant=_CHAMPION,
-            serving=served.serving,
-            ready_file=run / "models" / version / "ready.json",
             collector_url=self.collector_url,
         )
         return ModelProcess(spec, run / "models" / version, run / "logs" / f"{version}.log")

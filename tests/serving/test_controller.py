@@ -20,8 +20,9 @@ import pytest
 from llm_assets.base_model import BaseModelFile
 from llm_assets.manifest import ModelManifest
 from llm_assets.serving.config import ServingConfig
-from llm_assets.serving.controller import Controller, ServedApplication
+from llm_assets.serving.controller import Controller
 from llm_assets.serving.gateway import Gateway
+from llm_assets.serving.served import ServedApplication
 from llm_assets.serving.status import Endpoint, ServingStatus
 from tests.serving.fakes import FakeApi
 

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from llm_assets.deployment.routing import ApplicationRoute, Arm, RoutingPlan
+from llm_assets.routing import ApplicationRoute, Arm, RoutingPlan
 from llm_assets.serving import envoy
 
 

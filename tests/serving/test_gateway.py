@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from llm_assets.deployment.routing import ApplicationRoute, Arm, RoutingPlan
 from llm_assets.errors import UserError
+from llm_assets.routing import ApplicationRoute, Arm, RoutingPlan
 from llm_assets.serving.gateway import Gateway
 from tests.serving.fakes import FakeApi, FakeModel
 

@@ -1,7 +1,7 @@
 import pytest
 
-from llm_assets.deployment.routing import ApplicationRoute, Arm, RoutingPlan
 from llm_assets.errors import UserError
+from llm_assets.routing import ApplicationRoute, Arm, RoutingPlan
 
 
 def arm(version: str, *, weight: int = 100) -> Arm:

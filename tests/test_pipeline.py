@@ -1,0 +1,197 @@
+"""The whole loop on a tiny random model: from log lines to a gate that refuses its candidate."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from llm_assets.assets.partitions import applications, model_versions, partition_key
+from llm_assets.base_model import BaseModelFile
+from llm_assets.bootstrap import register_base_models
+from llm_assets.curation.store import DatasetStore
+from llm_assets.definitions import defs
+from llm_assets.drift.baseline import BaselineStore
+from llm_assets.errors import UserError
+from llm_assets.evaluation.report import EvalReport
+from llm_assets.feedback.log import LogWriter
+from llm_assets.installation import Installation
+from llm_assets.manifest import ModelManifest
+from llm_assets.reproduce import reproduce_version
+from llm_assets.storage import Partition, sha256_of
+from tests.installations import CANDIDATE, DESKS, VERSION, a_dagster_instance, an_installation, fake_endpoint
+from tests.records import a_correction, an_interaction
+
+NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+DAYS = [NOON - timedelta(days=number) for number in (2, 1, 0)]
+SUBJECTS = (
+    "interest rates, tennis balls, distant galaxies, cheap loans, marathon training, cell biology, "
+    "bank accounts, football rules, black holes, tax returns, chess openings, volcanic rocks"
+).split(", ")
+PHRASES = ("what should I know about {}?", "who can tell me more of {}?")
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """What is left of one cycle whose candidate was refused."""
+
+    installation: Installation
+    instance: dg.DagsterInstance
+    result: dg.ExecuteInProcessResult
+
+
+@pytest.fixture(scope="module")
+def cycle(
+    tmp_path_factory: pytest.TempPathFactory, tiny_base_model: BaseModelFile
+) -> Iterator[Cycle]:
+    folder = tmp_path_factory.mktemp("pipeline")
+    with (
+        an_installation(folder, tiny_base_model) as installation,
+        a_dagster_instance(installation) as instance,
+    ):
+        register_base_models(installation)
+        _write_logs(installation)
+        _add_partitions(instance)
+        _execute(instance, "daily_logs", days=True)
+        _execute(instance, "first_baseline", version=VERSION)
+        _execute(instance, "rescore_drift", days=True)
+        result = _execute(instance, "improvement_cycle", version=CANDIDATE)
+        yield Cycle(installation, instance, result)
+
+
+def _write_logs(installation: Installation) -> None:
+    """Ask every subject in two ways on three days; every answer is corrected."""
+    interactions, corrections = [], []
+    for number in range(len(SUBJECTS) * len(PHRASES) * len(DAYS)):
+        day, number_in_day = divmod(number, len(SUBJECTS) * len(PHRASES))
+        phrase, subject = divmod(number_in_day, len(SUBJECTS))
+        time = DAYS[day] + timedelta(minutes=number_in_day)
+        prompt = PHRASES[phrase].format(SUBJECTS[subject]) + " please" * day
+        request_id, desk = f"r{number}", DESKS[subject % len(DESKS)]
+        interactions.append(an_interaction(request_id, time=time, prompt=prompt, response="?"))
+        corrections.append(a_correction(f"f{number}", request_id, desk, time=time))
+    LogWriter(installation.interaction_log).append(interactions)
+    LogWriter(installation.feedback_log).append(corrections)
+
+
+def _add_partitions(instance: dg.DagsterInstance) -> None:
+    assert applications.name is not None
+    assert model_versions.name is not None
+    instance.add_dynamic_partitions(applications.name, ["helpdesk"])
+    instance.add_dynamic_partitions(model_versions.name, [VERSION, CANDIDATE])
+
+
+def _execute(
+    instance: dg.DagsterInstance,
+    job: str,
+    *,
+    days: bool = False,
+    version: str | None = None,
+) -> dg.ExecuteInProcessResult:
+    ends = [
+        str(partition_key(Partition(application="helpdesk", date=day.date())))
+        for day in (DAYS[0], DAYS[-1])
+    ]
+    names = [f"dagster/asset_partition_range_{end}" for end in ("start", "end")]
+    return defs.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        partition_key=version,
+        tags=dict(zip(names, ends, strict=True)) if days else None,
+        raise_on_error=job != "improvement_cycle",
+    )
+
+
+def _materialized(cycle: Cycle) -> set[str]:
+    events = cycle.result.get_asset_materialization_events()
+    return {event.asset_key.to_user_string() for event in events if event.asset_key is not None}
+
+
+def test_a_random_model_is_refused_at_the_gate_and_the_champion_stays(cycle: Cycle) -> None:
+    assert not cycle.result.success
+    (gate,) = [
+        evaluation
+        for evaluation in cycle.result.get_asset_check_evaluations()
+        if evaluation.check_name == "eval_report_beats_champion"
+    ]
+    assert not gate.passed
+    assert "FAILED" in (gate.description or "")
+    assert _materialized(cycle) == {
+        "curated_dataset",
+        "embedding_baseline",
+        "finetuned_checkpoint",
+        "eval_report",
+    }
+    assert cycle.installation.registry.champion("helpdesk") == VERSION
+
+
+def test_days_are_scored_once_there_is_a_baseline(cycle: Cycle) -> None:
+    table = cycle.installation.table("drift_scores")
+    first, *others = (
+        table.read(Partition(application="helpdesk", date=day.date())) for day in DAYS
+    )
+    assert first is not None
+    assert first["score"].is_nan().all()
+    assert f"belongs to the baseline of {VERSION}" in first["reason"][0]
+    for scores in others:
+        assert scores is not None
+        assert scores["score"].is_not_nan().any()
+        assert scores["num_baseline"].max() == len(SUBJECTS) * len(PHRASES)
+    baselines = BaselineStore(cycle.installation.lance).model_versions("helpdesk")
+    assert baselines == [VERSION, CANDIDATE]
+
+
+def test_every_row_of_the_dataset_names_the_feedback_that_it_is_made_of(cycle: Cycle) -> None:
+    rows = DatasetStore(cycle.installation.lance).read(CANDIDATE).rows
+    assert rows.height == len(SUBJECTS) * len(PHRASES) * len(DAYS)
+    assert set(rows["response"]) == set(DESKS)
+    for row in rows.iter_rows(named=True):
+        assert [name.replace("f", "r") for name in row["feedback_ids"]] == row["request_ids"]
+
+
+def test_both_models_were_asked_the_same_holdout(cycle: Cycle) -> None:
+    report = EvalReport.read(cycle.installation.report(CANDIDATE))
+    dataset = DatasetStore(cycle.installation.lance).read(CANDIDATE)
+    assert report.n == dataset.split("holdout").height
+    assert report.dataset_sha256 == dataset.sha256
+    assert (report.candidate.model_version, report.champion.model_version) == (CANDIDATE, VERSION)
+
+
+def test_the_manifest_says_all_that_went_into_the_adapter(cycle: Cycle) -> None:
+    installation = cycle.installation
+    folder = installation.model(CANDIDATE)
+    manifest = ModelManifest.read(folder)
+    dataset = DatasetStore(installation.lance).read(CANDIDATE)
+    application = installation.application("helpdesk")
+    assert manifest.adapter_sha256 == sha256_of(folder / "adapter_model.safetensors")
+    assert manifest.base_model_sha256 == application.base_model.resolve().sha256
+    assert (manifest.dataset_version, manifest.dataset_sha256) == (CANDIDATE, dataset.sha256)
+    assert manifest.run_id == cycle.result.run_id
+    assert manifest.training is not None
+    assert manifest.training["config"] == application.training.model_dump()
+    assert manifest.seed == application.training.seed
+    assert manifest.library_versions.keys() >= {"torch", "transformers", "peft", "deepspeed"}
+    assert manifest.metrics["num_steps"] == application.training.max_steps
+    assert manifest.metrics["num_train_rows"] == dataset.split("train").height
+    assert [name for name, value in manifest.to_json().items() if value in (None, {}, "")] == []
+
+
+def test_training_again_from_the_manifest_gives_the_same_weights(cycle: Cycle) -> None:
+    result = reproduce_version(cycle.installation, CANDIDATE)
+    assert result.is_equal
+    assert result.changed_libraries == {}
+
+
+def test_a_person_who_names_the_refused_version_cannot_deploy_it(cycle: Cycle) -> None:
+    installation, now = cycle.installation, datetime.now(UTC)
+    installation.registry.register("helpdesk", CANDIDATE, time=now, reason="by hand", run_id=None)
+    with (
+        fake_endpoint(installation),
+        pytest.raises(UserError, match=f"{CANDIDATE}: the gate refused it"),
+    ):
+        defs.resolve_job_def("deploy_newest").execute_in_process(
+            instance=cycle.instance,
+            partition_key="helpdesk",
+            run_config={"ops": {"deployed_endpoint": {"config": {"model_version": CANDIDATE}}}},
+        )
+    assert installation.registry.champion("helpdesk") == VERSION
