@@ -106,16 +106,6 @@ class Installation:
         """Return the feedback given on the days from first to last, oldest first."""
         return self._rows("feedback_logs", FEEDBACK_SCHEMA, application, first, last)
 
-    def days_with_traffic(self, application: str) -> list[date]:
-        """Return the days on which anybody asked anything, oldest first.
-
-        The days between them have tables as well, with no rows.
-        """
-        table = self.table("interaction_logs")
-        days = {day: Partition(application=application, date=day) for day in table.dates(application)}
-        found = {day: table.generation(partition) for day, partition in days.items()}
-        return [day for day, generation in found.items() if generation and generation.num_rows]
-
     def _rows(
         self, name: str, schema: pl.Schema, application: str, first: date, last: date
     ) -> pl.DataFrame:

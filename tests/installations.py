@@ -98,12 +98,16 @@ def a_dagster_instance(installation: Installation) -> Iterator[dg.DagsterInstanc
 
 
 @contextlib.contextmanager
-def fake_endpoint(installation: Installation) -> Iterator[None]:
-    """Answer `/v1/models` at the installation's port, as if every promotion took effect at once."""
+def fake_endpoint(installation: Installation, *, follows: bool = True) -> Iterator[None]:
+    """Answer `/v1/models` at the installation's port.
+
+    If it `follows` every promotion takes effect at once, otherwise the first champion stays.
+    """
+    first = installation.registry.champion("helpdesk")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            champion = installation.registry.champion("helpdesk")
+            champion = installation.registry.champion("helpdesk") if follows else first
             body = json.dumps({"data": [{"id": "helpdesk", "model_version": champion}]}).encode()
             self.send_response(200)
             self.send_header("content-length", str(len(body)))

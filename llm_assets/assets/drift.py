@@ -200,7 +200,7 @@ def _reference_days(installation: Installation, version: str) -> list[date]:
     application = application_of(version)
     if version in DatasetStore(installation.lance).model_versions(application):
         return []
-    days = installation.days_with_traffic(application)
+    days = installation.table("interaction_logs").dates(application)
     return reference_dates(days, config=installation.application(application).drift)
 
 

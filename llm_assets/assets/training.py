@@ -72,7 +72,9 @@ def _prepare_job(installation: Installation, version: str, dataset: Dataset) -> 
     dataset.learnt.write_parquet(rows_file)
     return TrainingJob(
         model_version=version,
-        base_model_dir=prepare_hf(installation.base_model(application.name), installation.base_models),
+        base_model_dir=prepare_hf(
+            installation.base_model(application.name), installation.base_models
+        ),
         rows_file=rows_file,
         system_prompt=application.system_prompt or None,
         config=application.training,

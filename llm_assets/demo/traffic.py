@@ -42,7 +42,7 @@ class TrafficPlan:
 
 
 FULL = TrafficPlan(num_questions=495)
-SMALL = TrafficPlan(num_questions=330)
+SMALL = TrafficPlan(num_questions=270)
 
 
 def plan_traffic(

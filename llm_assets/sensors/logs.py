@@ -75,7 +75,7 @@ def first_baseline_sensor(
     requests, versions, reasons = [], [], []
     for name, application in installation.applications().items():
         champion = installation.registry.champion(name)
-        days = installation.days_with_traffic(name)
+        days = installation.table("interaction_logs").dates(name)
         reference = reference_dates(days, config=application.drift)
         needed = application.drift.reference_days
         if champion is None:

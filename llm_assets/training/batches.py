@@ -20,13 +20,13 @@ def epoch(num_rows: int, *, batch_size: int, rng: random.Random) -> list[list[in
 def plan(num_rows: int, config: TrainingConfig) -> list[list[list[int]]]:
     """Return the micro-batches of every step of a training, a list a step.
 
-    Epochs follow one another without a seam, each in an order of its own, until `max_steps` are
-    full. The seed alone decides the order.
+    Epochs follow one another without a seam, each in an order of its own, until the
+    steps are full. The seed alone decides the order.
     """
     endless = _epochs(num_rows, config)
     return [
         list(itertools.islice(endless, config.gradient_accumulation_steps))
-        for _ in range(config.max_steps)
+        for _ in range(config.num_steps(num_rows))
     ]
 
 

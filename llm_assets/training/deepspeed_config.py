@@ -24,17 +24,16 @@ def deepspeed_config(config: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def learning_rate_factor(step: int, config: TrainingConfig) -> float:
+def learning_rate_factor(step: int, *, num_steps: int, warmup_ratio: float) -> float:
     """Return the share of the learning rate that a step is taken with, counted from 0.
 
     It rises linearly over the first `warmup_ratio` of the steps and then falls linearly; the rate
     would be 0 just after the last step, so every step learns something.
 
-    >>> config = TrainingConfig(max_steps=4, warmup_ratio=0.5)
-    >>> [round(learning_rate_factor(step, config), 2) for step in range(4)]
+    >>> [round(learning_rate_factor(s, num_steps=4, warmup_ratio=0.5), 2) for s in range(4)]
     [0.5, 1.0, 1.0, 0.5]
     """
-    num_warmup = round(config.warmup_ratio * config.max_steps)
+    num_warmup = round(warmup_ratio * num_steps)
     if step < num_warmup:
         return (step + 1) / num_warmup
-    return max(0, config.max_steps - step) / max(1, config.max_steps - num_warmup)
+    return max(0, num_steps - step) / max(1, num_steps - num_warmup)

@@ -28,7 +28,7 @@ class Examples:
     states: States
 
 
-def start_engine(upper: Upper, config: TrainingConfig) -> Any:
+def start_engine(upper: Upper, config: TrainingConfig, *, num_steps: int) -> Any:
     """Return DeepSpeed's engine for the trainable weights, in one process without a network."""
     import deepspeed
     import torch
@@ -42,7 +42,9 @@ def start_engine(upper: Upper, config: TrainingConfig) -> Any:
     deepspeed.init_distributed(dist_backend="gloo")
     schedule = functools.partial(
         torch.optim.lr_scheduler.LambdaLR,
-        lr_lambda=functools.partial(learning_rate_factor, config=config),
+        lr_lambda=functools.partial(
+            learning_rate_factor, num_steps=num_steps, warmup_ratio=config.warmup_ratio
+        ),
     )
     initialize: Any = deepspeed.initialize  # its annotations leave out what it documents
     engine, *_ = initialize(

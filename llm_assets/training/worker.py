@@ -102,7 +102,7 @@ def _train(job: TrainingJob, rows: Rows, reporter: Reporter, folder: Path) -> Tr
         batch_size=config.per_device_train_batch_size,
     )
     upper = lora.add_adapter(model, config)
-    engine = loop.start_engine(upper, config)
+    engine = loop.start_engine(upper, config, num_steps=len(steps))
     examples = loop.Examples(train, states._replace(rests=states.rests[: len(train)]))
     held_out = loop.Examples(validation, states._replace(rests=states.rests[len(train) :]))
     batch_size = config.per_device_train_batch_size

@@ -26,3 +26,9 @@ def test_a_bad_setting_is_refused_by_its_name(settings: dict[str, Any], message:
     with pytest.raises(pydantic.ValidationError) as caught:
         TrainingConfig(**settings)
     assert first_problem(caught.value).startswith(message)
+
+
+def test_the_epochs_decide_how_many_steps_are_taken_unless_the_steps_are_given():
+    config = TrainingConfig(num_train_epochs=2.5, per_device_train_batch_size=16)
+    assert config.num_steps(num_rows=100) == 16
+    assert TrainingConfig(max_steps=7).num_steps(num_rows=100) == 7

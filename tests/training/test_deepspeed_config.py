@@ -7,9 +7,11 @@ from llm_assets.training.deepspeed_config import deepspeed_config, learning_rate
 
 
 @given(st.integers(1, 300), st.floats(0, 1))
-def test_the_learning_rate_rises_once_then_falls_and_is_never_zero(max_steps: int, ratio: float):
-    config = TrainingConfig(max_steps=max_steps, warmup_ratio=ratio)
-    factors = [learning_rate_factor(step, config) for step in range(max_steps)]
+def test_the_learning_rate_rises_once_then_falls_and_is_never_zero(num_steps: int, ratio: float):
+    factors = [
+        learning_rate_factor(step, num_steps=num_steps, warmup_ratio=ratio)
+        for step in range(num_steps)
+    ]
     peak = factors.index(max(factors))
     assert max(factors) == pytest.approx(1)
     assert min(factors) > 0

@@ -1,0 +1,125 @@
+import dataclasses
+import json
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_assets.errors import UserError
+from llm_assets.records import Feedback, FeedbackKind, Interaction
+from tests.records import a_correction, an_interaction
+
+TIMES = st.datetimes(
+    min_value=datetime(1970, 1, 2), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)
+)
+# JSON cannot carry half of a surrogate pair.
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(TIMES, TEXT, TEXT, st.none() | st.floats(0, 1e6), st.none() | TEXT)
+def test_an_interaction_comes_back_from_its_line(
+    time: datetime, prompt: str, response: str, latency: float | None, user: str | None
+) -> None:
+    interaction = an_interaction(
+        "r1",
+        time=time,
+        prompt=prompt,
+        response=response,
+        messages=[{"role": "user", "content": prompt}],
+        latency_seconds=latency,
+        user_id=user,
+    )
+    line = interaction.to_json()
+    assert b"\n" not in line
+    assert Interaction.from_json(line) == interaction
+
+
+@given(TIMES, TEXT.filter(bool))
+def test_feedback_comes_back_from_its_line(time: datetime, text: str) -> None:
+    correction = a_correction("f1", "r1", text, time=time)
+    line = correction.to_json()
+    assert b"\n" not in line
+    assert Feedback.from_json(line) == correction
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rating": 5}, "rating: unknown key"),
+        ({"prompt": None}, "prompt: .*valid string, got None"),
+        ({"request_id": ""}, "request_id: .*at least 1 character"),
+        ({"request_id": "r" * 201}, "request_id: .*at most 200 characters"),
+        ({"status": "200"}, "status: .*valid integer, got '200'"),
+        ({"time": "2026-03-01T12:00:00"}, "time must have an offset from UTC, got 2026-03-01T12"),
+        ({"time": "yesterday"}, "time: .*got 'yesterday'"),
+        ({"messages": [{"role": 1}]}, "messages.0.role: .*valid string, got 1"),
+    ],
+)
+def test_an_interaction_that_breaks_a_rule_is_one_line(
+    change: dict[str, Any], message: str
+) -> None:
+    line = json.dumps({**json.loads(an_interaction("r1").to_json()), **change})
+    with pytest.raises(UserError, match=message) as caught:
+        Interaction.from_json(line)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["request_id", "application", "time", "prompt", "response"])
+def test_a_field_that_is_missing_is_named(field: str) -> None:
+    fields = json.loads(an_interaction("r1").to_json())
+    del fields[field]
+    with pytest.raises(UserError, match=f"^{field}: is missing$"):
+        Interaction.from_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"[]", b"null", b"\xff", b'"text"'])
+def test_what_is_no_object_is_one_line(line: bytes) -> None:
+    with pytest.raises(UserError) as caught:
+        Feedback.from_json(line)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text", "message"),
+    [
+        (FeedbackKind.THUMB, 0, None, "value of a thumb must be -1 or 1, got 0"),
+        (FeedbackKind.THUMB, None, None, "value of a thumb must be -1 or 1, got None"),
+        (FeedbackKind.RATING, 6, None, "value of a rating must lie in 1 to 5, got 6"),
+        (FeedbackKind.RATING, None, None, "value of a rating must lie in 1 to 5, got None"),
+        (FeedbackKind.COMMENT, None, "", "text of a comment must not be empty"),
+        (FeedbackKind.CORRECTION, None, None, "text of a correction must not be empty"),
+    ],
+)
+def test_feedback_says_what_its_kind_needs(
+    kind: FeedbackKind, value: float | None, text: str | None, message: str
+) -> None:
+    fields = json.loads(a_correction("f1", "r1", "money").to_json())
+    line = json.dumps({**fields, "kind": kind, "value": value, "text": text})
+    with pytest.raises(UserError, match=message):
+        Feedback.from_json(line)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("thumb", -1), ("thumb", 1), ("rating", 2.5)])
+def test_feedback_with_a_value_needs_no_text(kind: str, value: float) -> None:
+    fields = json.loads(a_correction("f1", "r1", "money").to_json())
+    line = json.dumps({**fields, "kind": kind, "value": value, "text": None})
+    assert Feedback.from_json(line).value == value
+
+
+def test_a_record_belongs_to_its_day_in_utc() -> None:
+    eastern = timezone(timedelta(hours=-5))
+    evening = datetime(2026, 3, 1, 22, tzinfo=eastern)
+    assert an_interaction("r1", time=evening).date == date(2026, 3, 2)
+    assert a_correction("f1", "r1", "money", time=evening).date == date(2026, 3, 2)
+
+
+def test_a_record_is_unique_by_its_own_id() -> None:
+    assert an_interaction("r1").record_id == "r1"
+    assert a_correction("f1", "r1", "money").record_id == "f1"
+
+
+def test_records_do_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        an_interaction("r1").prompt = "other"  # pyright: ignore[reportAttributeAccessIssue]
