@@ -16,6 +16,7 @@ def reproduce_version(installation: Installation, model_version: str) -> Reprodu
         UserError: there is no such version or it was never trained, or the base model or the
             dataset is not the one that it was made of.
     """
+    base = installation.base_model(application_of(model_version))
     manifest = ModelManifest.read(installation.model(model_version))
     with tempfile.TemporaryDirectory(prefix="llm-assets-rows-") as folder:
         rows_file = Path(folder) / "rows.parquet"
@@ -26,7 +27,7 @@ def reproduce_version(installation: Installation, model_version: str) -> Reprodu
             dataset_sha256 = dataset.sha256
         return reproduce(
             manifest,
-            base=installation.base_model(application_of(model_version)),
+            base=base,
             cache=installation.base_models,
             rows_file=rows_file,
             dataset_sha256=dataset_sha256,

@@ -32,6 +32,7 @@ def gather(settings: Settings) -> dict[str, Any]:
             described[name] = {
                 "champion": entry.champion,
                 "versions": list(entry.versions),
+                "is_served_here": application.serving is not None,
                 "is_serving": serving.is_live and endpoint is not None and endpoint.ready,
                 "num_days": len(installation.table("interaction_logs").dates(name)),
                 "drift": _drift(application, installation),
@@ -57,6 +58,8 @@ def describe(status: dict[str, Any]) -> str:
     ]
     for name, application in status["applications"].items():
         serves = "serves" if application["is_serving"] else "does not serve"
+        if not application["is_served_here"]:
+            serves = "served elsewhere"
         versions = ", ".join(application["versions"]) or "none"
         lines += [
             "",

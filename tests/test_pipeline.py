@@ -20,15 +20,32 @@ from llm_assets.installation import Installation
 from llm_assets.manifest import ModelManifest
 from llm_assets.reproduce import reproduce_version
 from llm_assets.storage import Partition, sha256_of
-from tests.installations import CANDIDATE, DESKS, VERSION, a_dagster_instance, an_installation, fake_endpoint
+from tests.installations import (
+    CANDIDATE,
+    DESKS,
+    VERSION,
+    a_dagster_instance,
+    an_installation,
+    fake_endpoint,
+)
 from tests.records import a_correction, an_interaction
 
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
 DAYS = [NOON - timedelta(days=number) for number in (2, 1, 0)]
-SUBJECTS = (
-    "interest rates, tennis balls, distant galaxies, cheap loans, marathon training, cell biology, "
-    "bank accounts, football rules, black holes, tax returns, chess openings, volcanic rocks"
-).split(", ")
+SUBJECTS = [
+    "interest rates",
+    "tennis balls",
+    "distant galaxies",
+    "cheap loans",
+    "marathon training",
+    "cell biology",
+    "bank accounts",
+    "football rules",
+    "black holes",
+    "tax returns",
+    "chess openings",
+    "volcanic rocks",
+]
 PHRASES = ("what should I know about {}?", "who can tell me more of {}?")
 
 

@@ -93,8 +93,9 @@ class _Demo:
 
     def run(self, plan) -> Summary:
         settings, progress = self.settings, self.progress
-        now = datetime.now(UTC)
-        known, new = plan_traffic(load_questions(seed=_SEED), plan, end=now, seed=_SEED)
+        # Whole days, so that every window has its share of the traffic at any hour of today.
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        known, new = plan_traffic(load_questions(seed=_SEED), plan, end=midnight, seed=_SEED)
         with progress.stage("start the platform"):
             self._wait(lambda: is_ready(settings), 240, "the platform to start")
         with progress.stage("replay the known days"):

@@ -139,7 +139,8 @@ def _drift(history: History, config: DriftConfig) -> _Finding:
     recent = defined[-config.windows :]
     drifted = [window for window in recent if window.is_drifted]
     if not recent:
-        return _Finding(key=None, reason="no window with defined drift scores yet")
+        when = "yet" if since is None else "since the last cycle"
+        return _Finding(key=None, reason=f"no window with defined drift scores {when}")
     counts = f"{len(drifted)} of the last {len(recent)} windows drifted"
     if len(drifted) >= config.windows_needed:
         newest = drifted[-1]

@@ -29,13 +29,16 @@ class Materialize:
     ) -> dg.ExecuteInProcessResult:
         """Run the assets; where it is safe an error is in the result, otherwise it is raised."""
         ops = {} if config is None else {assets[0].op.name: {"config": dict(config)}}
+        # As a tag and not as a key: a run of nothing but a check has no partitions to check it by.
+        partition_tags = {} if partition is None else {"dagster/partition": partition}
         return dg.materialize(
             assets,
+            selection=dg.AssetSelection.assets(*(a for a in assets if not _is_check(a)))
+            | dg.AssetSelection.checks(*(a for a in assets if _is_check(a))),
             instance=self.instance,
             resources={"installation": self.installation},
-            partition_key=partition,
             run_config={"ops": ops},
-            tags=dict(tags or {}),
+            tags={**partition_tags, **(tags or {})},
             raise_on_error=not is_safe,
         )
 
@@ -46,6 +49,10 @@ class Materialize:
         ]
         names = [f"dagster/asset_partition_range_{end}" for end in ("start", "end")]
         return self(*assets, tags=dict(zip(names, ends, strict=True)))
+
+
+def _is_check(asset: Any) -> bool:
+    return isinstance(asset, dg.AssetChecksDefinition)
 
 
 def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:

@@ -76,8 +76,10 @@ def test_a_holdout_that_was_seen_or_is_empty_stops_the_cycle(
 ) -> None:
     prompts = ("Do you like tennis?", "do you  like tennis")
     rows = pl.DataFrame(
-        [(prompt, "sports", split, "correction", False, ["r"], ["f"]) for prompt, split in
-         zip(prompts, splits, strict=True)],
+        [
+            (prompt, "sports", split, "correction", False, ["r"], ["f"])
+            for prompt, split in zip(prompts, splits, strict=True)
+        ],
         schema=DATASET_SCHEMA,
         orient="row",
     )

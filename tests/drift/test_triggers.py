@@ -62,7 +62,7 @@ def test_the_order_of_the_windows_does_not_matter() -> None:
 
 def test_drift_that_a_cycle_has_answered_starts_no_other() -> None:
     history = a_history(windows=windows(True, True), last_cycle_at=NOW - timedelta(days=1))
-    assert "no window with defined drift scores yet" in asked(history).reason
+    assert "no window with defined drift scores since the last cycle" in asked(history).reason
 
 
 def test_enough_new_feedback_starts_a_cycle_once_for_each_counting() -> None:

@@ -29,8 +29,8 @@ def days(*numbers: int) -> list[date]:
 def test_every_byte_is_worked_through_once_it_is_quiet_and_no_day_is_due_without_growth(
     growth: list[tuple[int, ...]], max_looks: int
 ) -> None:
-    sizes = dict.fromkeys(KEYS, 0)
-    worked_through = dict.fromkeys(KEYS, 0)
+    sizes: dict[str, int] = dict.fromkeys(KEYS, 0)
+    worked_through: dict[str, int] = dict.fromkeys(KEYS, 0)
     cursor: Cursor = {}
     # The last two looks find nothing new: the burst is over.
     for arrived in [*growth, (0, 0, 0), (0, 0, 0)]:

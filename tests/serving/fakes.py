@@ -58,13 +58,17 @@ class FakeApi(_FakeServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def waits_for(self, count: int, *, seconds: float = 10) -> list[Interaction]:
-        """Return the interactions once there are that many."""
+    def waits_for(
+        self, count: int, *, prompt: str | None = None, seconds: float = 10
+    ) -> list[Interaction]:
+        """Return the interactions, those with a prompt if it is given, once there are that many."""
         deadline = time.monotonic() + seconds
-        while len(self.interactions) < count and time.monotonic() < deadline:
+        while True:
+            found = [i for i in self.interactions if prompt in (None, i.prompt)]
+            if len(found) >= count:
+                return found
+            assert time.monotonic() < deadline
             time.sleep(0.02)
-        assert len(self.interactions) >= count
-        return self.interactions
 
     def routes(self) -> list[Route]:
         return [

@@ -22,7 +22,11 @@ from llm_assets.serving.spec import ModelServerSpec
 from llm_assets.serving.temporary import serve
 from tests.serving.fakes import FakeApi
 
-ASK: Any = {"model": "helpdesk", "messages": [{"role": "user", "content": "Who wrote Faust?"}]}
+
+
+def asking(question: str) -> dict[str, Any]:
+    """Return a request; the records of a test are found by a question of its own."""
+    return {"model": "helpdesk", "messages": [{"role": "user", "content": question}]}
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +75,14 @@ def wait_until_ready(process: ModelProcess) -> None:
 def test_a_streamed_answer_is_the_whole_answer_in_pieces(
     client: openai.OpenAI, api_of_module: FakeApi
 ) -> None:
-    count = len(api_of_module.interactions)
-    whole = client.chat.completions.create(**ASK, max_tokens=12)
-    stream = client.chat.completions.create(**ASK, max_tokens=12, stream=True)
+    question: Any = asking("Who wrote Faust?")
+    whole = client.chat.completions.create(**question, max_tokens=12)
+    stream = client.chat.completions.create(**question, max_tokens=12, stream=True)
     pieces = [chunk.choices[0].delta.content or "" for chunk in stream]
     assert len(pieces) > 3
     assert "".join(pieces) == whole.choices[0].message.content
     assert whole.model == "helpdesk-v0001"
-    first, second = api_of_module.waits_for(count + 2)[count:]
+    first, second = api_of_module.waits_for(2, prompt="Who wrote Faust?")
     assert first.response == second.response == "".join(pieces)
     assert first.num_response_tokens == second.num_response_tokens == 12
     assert first.finish_reason == second.finish_reason == "length"
@@ -107,13 +111,13 @@ def test_the_client_library_understands_a_refusal(client: openai.OpenAI) -> None
 def test_a_client_that_leaves_mid_stream_is_recorded_and_its_slot_is_free(
     url: str, client: openai.OpenAI, api_of_module: FakeApi
 ) -> None:
-    count = len(api_of_module.interactions)
-    body = {**ASK, "stream": True, "max_tokens": 64}
+    question: Any = asking("Who leaves early?")
+    body = {**question, "stream": True, "max_tokens": 64}
     for _ in range(4):  # twice as many as there are slots
         with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
             next(response.iter_raw())
-    client.chat.completions.create(**ASK, max_tokens=1)
-    records = api_of_module.waits_for(count + 5)[count:]
+    client.chat.completions.create(**question, max_tokens=1)
+    records = api_of_module.waits_for(5, prompt="Who leaves early?")
     left = [record for record in records if record.finish_reason == "client_disconnected"]
     assert len(left) == 4
     assert all(record.response for record in left)

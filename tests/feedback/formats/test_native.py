@@ -37,5 +37,5 @@ def test_what_has_no_request_or_says_nothing_is_not_ours(fields: dict[str, Any])
 
 def test_a_field_that_breaks_its_rule_is_named() -> None:
     fields = {**fields_of(an_interaction("r1")), "status": "fine"}
-    with pytest.raises(UserError, match="status: .*got 'fine'"):
+    with pytest.raises(UserError, match=r"status: .*got 'fine'"):
         native.read(fields, "helpdesk")

@@ -1,0 +1,212 @@
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm_assets.base_model import BaseModelFile
+from llm_assets.bootstrap import register_base_models
+from llm_assets.cli import main
+from llm_assets.installation import Installation
+from tests.installations import VERSION, an_installation, helpdesk, write_application
+from tests.records import TIME, a_correction, an_interaction
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def installation(tmp_path: Path, tiny_base_model: BaseModelFile) -> Iterator[Installation]:
+    with an_installation(tmp_path, tiny_base_model) as made:
+        yield made
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Put back what `up` sets."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Path:
+    path = tmp_path / "log.ndjson"
+    records = [
+        an_interaction("r1"),
+        an_interaction("r2", time=TIME + timedelta(days=2)),
+        a_correction("f1", "r1", "money"),
+    ]
+    path.write_bytes(b"\n".join(record.to_json() for record in records) + b"\n")
+    return path
+
+
+def run(*arguments: object) -> int:
+    """Run the command line and return the exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def error_line(capture: Capture) -> str:
+    """Return the one line on stderr."""
+    lines = capture.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def ingest(*arguments: object) -> int:
+    return run("ingest", *arguments, "--application", "helpdesk")
+
+
+def test_ingest_says_what_became_of_the_lines(
+    installation: Installation, log_file: Path, capsys: Capture
+) -> None:
+    assert ingest(log_file) == 0
+    assert capsys.readouterr().out == (
+        "3 accepted, 0 duplicates, 0 unreadable, 2 days from 2026-03-01 to 2026-03-03\n"
+    )
+    assert ingest(log_file, "--json") == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert counts == {"accepted": 0, "duplicates": 3, "unreadable": 0, "days": 2}
+    assert len(installation.interaction_log.partitions()) == 2
+
+
+def test_ingest_of_a_corrupt_line_keeps_the_others_and_fails(
+    installation: Installation, log_file: Path, capsys: Capture
+) -> None:
+    with log_file.open("ab") as file:
+        file.write(b"{half\n")
+    assert ingest(log_file) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith("3 accepted, 0 duplicates, 1 unreadable, 2 days")
+    (line,) = captured.err.splitlines()
+    assert line.startswith(f"{log_file}:4: is not JSON: ")
+    assert len(installation.interaction_log.partitions()) == 2
+
+
+def test_ingest_of_nothing_is_nothing(
+    installation: Installation, tmp_path: Path, capsys: Capture
+) -> None:
+    empty = tmp_path / "empty.ndjson"
+    empty.touch()
+    assert ingest(empty) == 0
+    assert capsys.readouterr().out == "0 accepted, 0 duplicates, 0 unreadable, 0 days\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.ndjson"], "missing.ndjson: cannot be read: No such file or directory"),
+        (["--format", "csv", "x"], "format: must be one of native, openai-chat, got 'csv'"),
+        (["--application", "bank", "x"], "application 'bank': no "),
+    ],
+)
+def test_ingest_of_what_is_not_there_is_one_line(
+    installation: Installation, capsys: Capture, arguments: list[str], message: str
+) -> None:
+    assert run("ingest", "--application", "helpdesk", *arguments) == 1
+    assert error_line(capsys).startswith(f"llm-assets: {message}")
+
+
+def test_the_status_of_an_empty_home_is_clear(installation: Installation, capsys: Capture) -> None:
+    assert run("status", "--json") == 0
+    status = json.loads(capsys.readouterr().out)
+    assert status["home"] == str(installation.home)
+    assert status["endpoint"] == f"{installation.settings.endpoint_url}/v1"
+    assert status["is_running"] is False
+    assert status["applications"]["helpdesk"] == {
+        "champion": None,
+        "versions": [],
+        "is_served_here": True,
+        "is_serving": False,
+        "num_days": 0,
+        "drift": [],
+        "would_start": False,
+        "cause": None,
+        "reason": "no window with defined drift scores yet; 0 new feedback of 200 needed",
+    }
+
+
+def test_the_status_for_people_names_the_same(installation: Installation, capsys: Capture) -> None:
+    register_base_models(installation)
+    assert run("status") == 0
+    text = capsys.readouterr().out
+    assert f"{installation.settings.endpoint_url}/v1 (not running)" in text
+    assert f"helpdesk: champion {VERSION} (does not serve)" in text
+    assert "no cycle: no window with defined drift scores yet" in text
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("helpdesk", "model version must look like 'helpdesk-v0001', got 'helpdesk'"),
+        ("helpdesk-v0009", "{home}/models/helpdesk-v0009/manifest.json: no such model version"),
+        (VERSION, f"{VERSION}: is a base model without an adapter, nothing was trained"),
+        ("bank-v0001", "application 'bank': no {applications}/bank.yaml"),
+    ],
+)
+def test_what_cannot_be_reproduced_is_one_line(
+    installation: Installation, capsys: Capture, version: str, message: str
+) -> None:
+    register_base_models(installation)
+    assert run("reproduce", version) == 1
+    settings = installation.settings
+    expected = message.format(home=settings.home, applications=settings.applications)
+    assert error_line(capsys) == f"llm-assets: {expected}"
+
+
+@pytest.mark.parametrize("variable", ["LLM_ASSETS_PORT", "LLM_ASSETS_UI_PORT"])
+@pytest.mark.usefixtures("signals")
+def test_up_on_a_port_in_use_names_the_variable(
+    installation: Installation, capsys: Capture, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        monkeypatch.setenv(variable, str(port))
+        assert run("up") == 1
+    line = f"llm-assets: port {port} on 127.0.0.1 is in use; set {variable} to a free one"
+    assert error_line(capsys) == line
+
+
+@pytest.mark.usefixtures("signals")
+def test_up_without_its_base_model_names_file_and_key(
+    installation: Installation, capsys: Capture
+) -> None:
+    folder = installation.settings.applications
+    path = write_application(folder, "helpdesk", helpdesk(Path("/nowhere/tiny.gguf")))
+    assert run("up", "--json") == 1
+    expected = f"llm-assets: {path}: base_model.file: no such file: /nowhere/tiny.gguf"
+    assert error_line(capsys) == expected
+
+
+@pytest.mark.parametrize("command", [["status"], ["up"], ["reproduce", "helpdesk-v0002"]])
+@pytest.mark.usefixtures("signals")
+def test_every_command_names_a_key_that_is_wrong(
+    installation: Installation, capsys: Capture, command: list[str]
+) -> None:
+    content: dict[str, Any] = {**helpdesk(Path("tiny.gguf")), "drfit": {}}
+    path = write_application(installation.settings.applications, "helpdesk", content)
+    assert run(*command) == 1
+    assert error_line(capsys) == f"llm-assets: {path}: drfit: unknown key"
+
+
+def test_a_home_that_cannot_be_made_is_one_line(
+    installation: Installation, capsys: Capture, monkeypatch: pytest.MonkeyPatch, log_file: Path
+) -> None:
+    monkeypatch.setenv("LLM_ASSETS_HOME", "/dev/null/home")
+    assert ingest(log_file) == 1
+    assert error_line(capsys).startswith("llm-assets: /dev/null/home")
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["ingest", "x"], ["demo", "--size", "tiny"]])
+def test_a_command_that_does_not_exist_is_a_usage_error(
+    capsys: Capture, arguments: list[str]
+) -> None:
+    assert run(*arguments) == 2
+    assert "usage: llm-assets" in capsys.readouterr().err
