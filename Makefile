@@ -4,6 +4,10 @@ BIN := .venv/bin
 # small is the size that continuous integration runs; full is what a newcomer sees.
 DEMO ?= full
 
+# dg compares the active environment with the project's, and Dagster reports home unless told not to.
+export VIRTUAL_ENV := $(CURDIR)/.venv
+export DAGSTER_DISABLE_TELEMETRY := 1
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-drift up test check format benchmark clean
 

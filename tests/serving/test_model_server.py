@@ -23,10 +23,12 @@ from llm_assets.serving.temporary import serve
 from tests.serving.fakes import FakeApi
 
 
-
 def asking(question: str) -> dict[str, Any]:
     """Return a request; the records of a test are found by a question of its own."""
     return {"model": "helpdesk", "messages": [{"role": "user", "content": question}]}
+
+
+ASK = asking("Who asks?")
 
 
 @pytest.fixture(scope="module")
