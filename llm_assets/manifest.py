@@ -12,8 +12,7 @@ import pydantic
 from pydantic.dataclasses import dataclass
 
 from llm_assets.errors import UserError
-from llm_assets.records import first_problem
-from llm_assets.storage import write_json_atomically
+from llm_assets.json_file import read_json, write_json
 
 MANIFEST = "manifest.json"
 
@@ -48,12 +47,7 @@ class ModelManifest:
             UserError: there is none, or it is damaged; the message names the file.
         """
         path = folder / MANIFEST
-        try:
-            return pydantic.TypeAdapter(cls).validate_json(path.read_bytes())
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such model version") from None
-        except pydantic.ValidationError as error:
-            raise UserError(f"{path}: {first_problem(error)}") from None
+        return read_json(path, cls, missing="no such model version")
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as plain values."""
@@ -61,7 +55,7 @@ class ModelManifest:
 
     def write(self, folder: Path) -> None:
         """Write the manifest into the folder of its model version, atomically."""
-        write_json_atomically(folder / MANIFEST, self.to_json())
+        write_json(folder / MANIFEST, self)
 
 
 def code_version() -> str:

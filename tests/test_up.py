@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -160,3 +161,14 @@ def test_a_second_up_on_the_same_home_is_refused(
     assert finished.returncode == 1
     expected = f"llm-assets: {installation.home}: is in use by another `llm-assets up`\n"
     assert finished.stderr == expected
+
+
+def test_the_example_of_the_readme_runs(installation: Installation, client: openai.OpenAI) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    address = installation.settings.endpoint_url
+    assert example.count("http://127.0.0.1:8080") == 2
+    scope: dict[str, Any] = {}
+    exec(compile(example.replace("http://127.0.0.1:8080", address), "README.md", "exec"), scope)
+    scope["client"].close()
+    assert scope["answer"].headers["x-llm-assets-model-version"] == VERSION

@@ -18,6 +18,7 @@ def prepare_home(home: Path) -> Path | None:
     """
     home.mkdir(parents=True, exist_ok=True)
     found = [path for path in home.iterdir() if path.name not in {*_KEPT, _MARKER}]
+    found += _versions(home)
     archive = None
     if found:
         if not (home / _MARKER).exists():
@@ -27,7 +28,7 @@ def prepare_home(home: Path) -> Path | None:
             )
         archive = home / "archive" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         archive.mkdir(parents=True)
-        for path in [*found, *_versions(home)]:
+        for path in found:
             target = archive / path.relative_to(home)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)

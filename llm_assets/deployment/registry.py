@@ -13,8 +13,7 @@ import pydantic
 from pydantic.dataclasses import dataclass
 
 from llm_assets.errors import UserError
-from llm_assets.records import first_problem
-from llm_assets.storage import write_atomically
+from llm_assets.json_file import read_json, write_json
 
 Action = Literal["register", "promote", "roll_back"]
 
@@ -54,12 +53,7 @@ class Registry:
             UserError: the file is damaged; the message names it.
         """
         path = self.root / f"{application}.json"
-        try:
-            return pydantic.TypeAdapter(Entry).validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return Entry()
-        except pydantic.ValidationError as error:
-            raise UserError(f"{path}: {first_problem(error)}") from None
+        return read_json(path, Entry) if path.exists() else Entry()
 
     def champion(self, application: str) -> str | None:
         """Return the model version that shall serve, or None before the first promotion."""
@@ -130,8 +124,7 @@ class Registry:
 
     def _write(self, application: str, entry: Entry, step: Transition) -> None:
         entry = replace(entry, history=(*entry.history, step))
-        content = pydantic.TypeAdapter(Entry).dump_json(entry, indent=2)
-        write_atomically(self.root / f"{application}.json", content + b"\n")
+        write_json(self.root / f"{application}.json", entry)
 
     @contextmanager
     def _changing(self, application: str) -> Iterator[Entry]:

@@ -12,9 +12,8 @@ from pydantic.dataclasses import dataclass
 from llm_assets.errors import UserError
 from llm_assets.evaluation.paired import paired_difference
 from llm_assets.intervals import wilson
+from llm_assets.json_file import read_json, write_json
 from llm_assets.normalise import normalise
-from llm_assets.records import first_problem
-from llm_assets.storage import write_atomically
 
 REPORT = "eval_report.json"
 _CONFIG = pydantic.ConfigDict(extra="forbid")
@@ -75,17 +74,11 @@ class EvalReport:
             UserError: there is none, or it is damaged; the message names the file.
         """
         path = folder / REPORT
-        try:
-            return pydantic.TypeAdapter(cls).validate_json(path.read_bytes())
-        except FileNotFoundError:
-            raise UserError(f"{path}: no evaluation report") from None
-        except pydantic.ValidationError as error:
-            raise UserError(f"{path}: {first_problem(error)}") from None
+        return read_json(path, cls, missing="no evaluation report")
 
     def write(self, folder: Path) -> None:
         """Write the report into a folder, atomically."""
-        content = pydantic.TypeAdapter(type(self)).dump_json(self, indent=2)
-        write_atomically(folder / REPORT, content + b"\n")
+        write_json(folder / REPORT, self)
 
 
 def build_report(

@@ -134,7 +134,13 @@ def _range_request(
     return dg.RunRequest(
         run_key=run_key,
         job_name=job_name,
-        tags={_FIRST: str(ends[0]), _LAST: str(ends[1]), APPLICATION_TAG: application},
+        tags={
+            _FIRST: str(ends[0]),
+            _LAST: str(ends[1]),
+            APPLICATION_TAG: application,
+            # The cursor has moved on: a day that failed is not due again until it grows.
+            "dagster/max_retries": "3",
+        },
     )
 
 

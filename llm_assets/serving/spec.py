@@ -6,10 +6,9 @@ from typing import Self
 import pydantic
 from pydantic.dataclasses import dataclass
 
-from llm_assets.errors import UserError
-from llm_assets.records import first_problem
+from llm_assets.json_file import read_json, write_json
 from llm_assets.serving.config import ServingConfig
-from llm_assets.storage import write_atomically, write_json_atomically
+from llm_assets.storage import write_json_atomically
 
 
 @dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
@@ -40,17 +39,11 @@ class ModelServerSpec:
         Raises:
             UserError: the file is missing or breaks a rule; the message names file and key.
         """
-        try:
-            return pydantic.TypeAdapter(cls).validate_json(path.read_bytes())
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
-        except pydantic.ValidationError as error:
-            raise UserError(f"{path}: {first_problem(error)}") from None
+        return read_json(path, cls)
 
     def write(self, path: Path) -> None:
         """Write the spec, atomically."""
-        content = pydantic.TypeAdapter(type(self)).dump_json(self, indent=2)
-        write_atomically(path, content + b"\n")
+        write_json(path, self)
 
 
 @dataclass(frozen=True, kw_only=True)

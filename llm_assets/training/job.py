@@ -8,8 +8,7 @@ import pydantic
 from pydantic.dataclasses import dataclass
 
 from llm_assets.errors import UserError
-from llm_assets.records import first_problem
-from llm_assets.storage import write_atomically
+from llm_assets.json_file import read_json, write_json
 from llm_assets.training.config import TrainingConfig
 
 
@@ -41,12 +40,7 @@ class TrainingJob:
             UserError: the file is missing or damaged, breaks a rule, or names an input that does
                 not exist or an output that does.
         """
-        try:
-            job = pydantic.TypeAdapter(cls).validate_json(path.read_bytes())
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such job file") from None
-        except pydantic.ValidationError as error:
-            raise UserError(f"{path}: {first_problem(error)}") from None
+        job = read_json(path, cls, missing="no such job file")
         if not (job.base_model_dir / "config.json").is_file():
             raise UserError(f"{path}: base_model_dir: no model in {job.base_model_dir}")
         if not job.rows_file.is_file():
@@ -59,8 +53,7 @@ class TrainingJob:
 
     def write(self, path: Path) -> None:
         """Write the job file, atomically."""
-        content = pydantic.TypeAdapter(type(self)).dump_json(self, indent=2)
-        write_atomically(path, content + b"\n")
+        write_json(path, self)
 
     @property
     def recipe(self) -> dict[str, Any]:

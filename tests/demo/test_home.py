@@ -77,3 +77,23 @@ def test_what_lies_in_a_folder_that_stays_is_not_touched(tmp_path: Path, name: s
     path.write_text("precious")
     prepare_home(tmp_path)
     assert files(tmp_path) == {name: "precious"}
+
+
+def test_model_versions_alone_are_somebodys_data_too(tmp_path: Path) -> None:
+    manifest = tmp_path / "models" / "helpdesk-v0002" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{}")
+    with pytest.raises(UserError, match="holds data that the demo did not make"):
+        prepare_home(tmp_path)
+    assert manifest.exists()
+
+
+def test_model_versions_alone_are_moved_aside_as_well(tmp_path: Path) -> None:
+    prepare_home(tmp_path)
+    manifest = tmp_path / "models" / "helpdesk-v0002" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{}")
+    archive = prepare_home(tmp_path)
+    assert archive is not None
+    assert (archive / "models" / "helpdesk-v0002" / "manifest.json").exists()
+    assert not manifest.exists()
