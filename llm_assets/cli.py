@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,8 @@ from llm_assets.settings import Settings
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with 0 only on success."""
+    # Dagster announces each of its newer features that we use, at every start.
+    warnings.filterwarnings("ignore", module=r"dagster\b")
     options = _parser().parse_args(arguments)
     try:
         sys.exit(options.run(options))

@@ -5,11 +5,11 @@ The package `chitchat-dataset` (MIT) holds 7,168 conversations of people, from A
 the last one happened today, because the UI plots the newest partitions.
 """
 
+import contextlib
 import importlib.resources
 import json
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -51,8 +51,9 @@ def run_demo_drift(settings: Settings, *, as_json: bool) -> int:
     if sys.stdout.isatty():
         with running_platform(settings) as platform:
             print(f"\nThe Dagster UI is at {settings.ui_url}, asset drift_scores. Ctrl-C stops it.")
-            while platform.is_running:
-                time.sleep(0.5)
+            with contextlib.suppress(KeyboardInterrupt):
+                while platform.is_running:
+                    time.sleep(0.5)
     else:
         print(f"`make up` shows the days in the Dagster UI at {settings.ui_url}.", file=sys.stderr)
     return 0
@@ -75,8 +76,6 @@ def _ingest(installation: Installation) -> None:
 
 def _score(installation: Installation, first: Partition, last_day: Any) -> None:
     """Work through all days: tables and embeddings, then the baseline, then the scores."""
-    warnings.filterwarnings("ignore", category=dg.BetaWarning)
-    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
     from llm_assets.definitions import defs
 
     last = Partition(application=APPLICATION, date=last_day)

@@ -1,5 +1,6 @@
 """One whole improvement cycle of the help desk, through the real parts, told as it happens."""
 
+import contextlib
 import json
 import os
 import signal
@@ -67,8 +68,9 @@ def run_demo(settings: Settings, *, size: str, as_json: bool) -> int:
     archive = prepare_home(settings.home)
     if archive is not None:
         print(f"the run before this one was moved to {archive}", file=sys.stderr)
-    # Asked to end, end as after Ctrl-C: with every child stopped.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # Asked to end in either way, end with every child stopped.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     os.environ["LLM_ASSETS_HOME"] = str(settings.home)
     prepare_dagster_home(settings)
     with running_platform(settings) as platform, dg.DagsterInstance.get() as instance:
@@ -77,8 +79,9 @@ def run_demo(settings: Settings, *, size: str, as_json: bool) -> int:
         print(json.dumps(summary.to_json()) if as_json else summary.table())
         if sys.stdout.isatty():
             print(f"\nStill running; the Dagster UI is at {settings.ui_url}. Ctrl-C stops it.")
-            while platform.is_running:
-                time.sleep(0.5)
+            with contextlib.suppress(KeyboardInterrupt):
+                while platform.is_running:
+                    time.sleep(0.5)
     if not as_json:
         print(f"`make up` starts it again with the Dagster UI at {settings.ui_url}.")
     return 0 if summary.is_success else 1

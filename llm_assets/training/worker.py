@@ -33,6 +33,8 @@ def main() -> None:
     parser.add_argument("--job", type=Path, required=True, help="the job file")
     job_file = parser.parse_args().job
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # A worker started in the background of a shell would inherit that it ignores Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with open_reporter() as reporter:
             run(TrainingJob.read(job_file), reporter)
