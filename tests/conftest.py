@@ -1,5 +1,6 @@
 """Fixtures that several stages share."""
 
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +14,10 @@ hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
+
+# Started in the background of a shell, pytest would inherit that Ctrl-C is ignored; Dagster copies
+# that to SIGTERM after a run, and the processes under test would then ignore being stopped.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
