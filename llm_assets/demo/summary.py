@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from llm_assets.curation.store import DatasetStore
-from llm_assets.deployment.registry import Registry
 from llm_assets.evaluation.gate import gate
 from llm_assets.evaluation.report import EvalReport, ModelScore
 from llm_assets.installation import Installation
@@ -88,7 +87,7 @@ def summarise(
     dataset = DatasetStore(installation.lance).read(second).summary()
     return Summary(
         champion_before=first,
-        champion_after=Registry(installation.home / "registry").champion(application) or "none",
+        champion_after=installation.registry.champion(application) or "none",
         before=report.champion,
         after=report.candidate,
         n=report.n,
