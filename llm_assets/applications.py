@@ -13,7 +13,8 @@ from llm_assets.drift.config import DriftConfig
 from llm_assets.drift.triggers import TriggerConfig
 from llm_assets.errors import UserError
 from llm_assets.evaluation.config import EvaluationConfig
-from llm_assets.records import first_problem
+from llm_assets.feedback.config import FeedbackConfig
+from llm_assets.records import ApplicationName, first_problem
 from llm_assets.serving.config import ServingConfig
 from llm_assets.training.config import TrainingConfig
 
@@ -25,11 +26,12 @@ class Application(Config):
     are ingested and watched, and no model server is started for it.
     """
 
-    name: str = pydantic.Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    name: ApplicationName
     description: str
     system_prompt: str = ""
     base_model: BaseModelConfig
     serving: ServingConfig | None = None
+    feedback: FeedbackConfig = FeedbackConfig()
     drift: DriftConfig = DriftConfig()
     triggers: TriggerConfig = TriggerConfig()
     curation: CurationConfig = CurationConfig()

@@ -7,23 +7,71 @@ that names the field.
 
 import enum
 import functools
+import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import pydantic
+import pydantic_core
 from pydantic.dataclasses import dataclass
 
 from llm_assets.errors import UserError
 
 
 class FeedbackKind(enum.StrEnum):
-    """What a user can say explicitly about an answer."""
+    """What is said about an answer: by a user, by a judge, or by what the user did next."""
 
     THUMB = "thumb"
     RATING = "rating"
     COMMENT = "comment"
     CORRECTION = "correction"
+    PREFERENCE = "preference"
+    SCORE = "score"
+    REPHRASE = "rephrase"
+    REGENERATE = "regenerate"
+    ABANDON = "abandon"
+    COPY = "copy"
+    EDIT = "edit"
+    CORRECTION_PHRASE = "correction_phrase"
+    THANKS = "thanks"
+
+    @property
+    def is_implicit(self) -> bool:
+        """Whether it is concluded from what the user did, not from what they said of it."""
+        return self not in _EXPLICIT
+
+
+_EXPLICIT = frozenset(
+    {
+        FeedbackKind.THUMB,
+        FeedbackKind.RATING,
+        FeedbackKind.COMMENT,
+        FeedbackKind.CORRECTION,
+        FeedbackKind.PREFERENCE,
+        FeedbackKind.SCORE,
+    }
+)
+_NEEDS_TEXT = frozenset(
+    {
+        FeedbackKind.COMMENT,
+        FeedbackKind.CORRECTION,
+        FeedbackKind.PREFERENCE,
+        FeedbackKind.EDIT,
+    }
+)
+
+# An application's name is a folder's name as well, so it must not lead out of its parent.
+APPLICATION_PATTERN = r"^[a-z][a-z0-9-]{0,62}$"
+
+# The first year in which an API answered chats; the tables begin here.
+EARLIEST = datetime(2023, 1, 1, tzinfo=UTC)
+
+Identifier = Annotated[str, pydantic.Field(min_length=1, max_length=200)]
+ApplicationName = Annotated[str, pydantic.Field(pattern=APPLICATION_PATTERN)]
+# Tables keep whole numbers in 64 bits.
+_Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 
 
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True)
@@ -45,7 +93,7 @@ class _Record:
         try:
             return _adapter(cls).validate_json(line)
         except pydantic.ValidationError as error:
-            raise UserError(first_problem(error)) from None
+            raise UserError(first_problem_of_data(error)) from None
 
     def to_json(self) -> bytes:
         """Return the record as one line of JSON; `from_json` gives the record back."""
@@ -58,10 +106,12 @@ class Interaction(_Record):
 
     `prompt` is the last user message; `messages` is the whole conversation that the client sent.
     `status` is the HTTP status that the client saw: a failed request is an interaction as well.
+    `aliases` are other ids under which feedback may speak of it, such as those of its trace and
+    span; where several interactions share one, the latest of them is meant.
     """
 
-    request_id: str = pydantic.Field(min_length=1, max_length=200)
-    application: str = pydantic.Field(min_length=1, max_length=100)
+    request_id: Identifier
+    application: ApplicationName
     time: datetime
     model_version: str
     variant: str
@@ -70,14 +120,15 @@ class Interaction(_Record):
     messages: list[dict[str, str]] = pydantic.Field(default_factory=list)
     session_id: str | None = None
     user_id: str | None = None
-    status: int = 200
+    status: _Count = 200
     finish_reason: str | None = None
     latency_seconds: float | None = None
-    num_prompt_tokens: int | None = None
-    num_response_tokens: int | None = None
+    num_prompt_tokens: _Count | None = None
+    num_response_tokens: _Count | None = None
+    aliases: list[Identifier] = pydantic.Field(default_factory=list)
 
     def __post_init__(self) -> None:
-        _require_offset(self.time)
+        _require_known_time(self.time)
 
     @property
     def record_id(self) -> str:
@@ -92,29 +143,44 @@ class Interaction(_Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Feedback(_Record):
-    """One explicit signal about an interaction; it may arrive days after it.
+    """One signal about an interaction, or about a session; it may arrive days later.
 
-    `value` is -1 or 1 for a thumb and 1 to 5 for a rating; `text` is the comment, or for a
-    correction the answer that the user wanted.
+    `request_id` is an interaction's id or one of its aliases; where only `session_id` is given it
+    speaks of the session as a whole. `value` is -1 or 1 for a thumb, 1 to 5 for a rating, and any
+    number for a score, which `name` says the meaning of. `text` is the comment; for a correction
+    or an edit the answer that the user wanted; for a preference the preferred answer, with
+    `rejected` as the other one. Of an implicit signal `rule` is the rule that found it, with its
+    version, and `confidence` how sure it is, from 0 to 1.
     """
 
-    feedback_id: str = pydantic.Field(min_length=1, max_length=200)
-    request_id: str = pydantic.Field(min_length=1, max_length=200)
-    application: str = pydantic.Field(min_length=1, max_length=100)
+    feedback_id: Identifier
+    application: ApplicationName
     time: datetime
     kind: FeedbackKind
+    request_id: Identifier | None = None
+    session_id: Identifier | None = None
     value: float | None = None
     text: str | None = None
+    rejected: str | None = None
+    name: str | None = None
     user_id: str | None = None
+    confidence: float | None = pydantic.Field(default=None, ge=0, le=1)
+    rule: str | None = None
 
     def __post_init__(self) -> None:
-        _require_offset(self.time)
+        _require_known_time(self.time)
+        if self.request_id is None and self.session_id is None:
+            raise ValueError("request_id or session_id must be given")
         if self.kind is FeedbackKind.THUMB and self.value not in (-1, 1):
             raise ValueError(f"value of a thumb must be -1 or 1, got {self.value}")
         if self.kind is FeedbackKind.RATING and not 1 <= (self.value or 0) <= 5:
             raise ValueError(f"value of a rating must lie in 1 to 5, got {self.value}")
-        if self.kind in (FeedbackKind.COMMENT, FeedbackKind.CORRECTION) and not self.text:
+        if self.kind is FeedbackKind.SCORE and not (self.name and _is_finite(self.value)):
+            raise ValueError("a score must have a name and a finite value")
+        if self.kind in _NEEDS_TEXT and not self.text:
             raise ValueError(f"text of a {self.kind} must not be empty")
+        if self.kind is FeedbackKind.PREFERENCE and not self.rejected:
+            raise ValueError("rejected of a preference must not be empty")
 
     @property
     def record_id(self) -> str:
@@ -128,23 +194,77 @@ class Feedback(_Record):
 
 
 def first_problem(error: pydantic.ValidationError) -> str:
-    """Return the first problem of a validation as `field.path: rule, got value` in one line."""
+    """Return the first problem of a configuration as `field.path: rule, got value` in one line.
+
+    For what the operator wrote: it shows the value. For what users wrote see
+    `first_problem_of_data`.
+    """
     problem = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in problem["loc"])
-    messages: Mapping[str, str] = {
-        "extra_forbidden": "unknown key",
-        "unexpected_keyword_argument": "unknown key",
-        "missing": "is missing",
-    }
-    rule = messages.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     shown = repr(problem["input"])
-    value = "" if problem["type"] in messages or len(shown) > 60 else f", got {shown}"
-    return f"{place}: {rule}{value}" if place else f"{rule}"
+    value = "" if problem["type"] in _RULES or len(shown) > 60 else f", got {shown}"
+    return _one_line(place, _rule(problem), value)
 
 
-def _require_offset(time: datetime) -> None:
+def first_problem_of_data(error: pydantic.ValidationError) -> str:
+    """Return the first problem of a record or a request in one line that quotes no text of it.
+
+    Text may be personal data, so of texts only the length is told; numbers, booleans, and null
+    are shown. A key that is no plain name is not shown either: a user may have chosen it.
+    """
+    problem = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(
+        str(part) if isinstance(part, int) or _PLAIN_NAME.fullmatch(part) else "<key>"
+        for part in problem["loc"]
+    )
+    # A rule of the record as a whole says itself what it is about.
+    is_shown = place and problem["type"] not in _RULES
+    value = f", got {described(problem['input'])}" if is_shown else ""
+    return _one_line(place, _rule(problem), value)
+
+
+def described(value: Any) -> str:
+    """Return what may be told of a value in an error or a log: never its text.
+
+    >>> described("jane@example.com"), described(7), described([1])
+    ('a text of 16 characters', '7', 'a list')
+    """
+    if value is None or isinstance(value, bool | float):
+        return repr(value)
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**20 else "a number of over 20 digits"
+    if isinstance(value, str | bytes):
+        return f"a text of {len(value)} characters"
+    if isinstance(value, dict):
+        return "an object"
+    return "a list" if isinstance(value, list) else type(value).__name__
+
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][\w.-]{0,59}", re.ASCII)
+_RULES: Mapping[str, str] = {
+    "extra_forbidden": "unknown key",
+    "unexpected_keyword_argument": "unknown key",
+    "missing": "is missing",
+}
+
+
+def _rule(problem: pydantic_core.ErrorDetails) -> str:
+    return _RULES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+
+
+def _one_line(place: str, rule: str, value: str) -> str:
+    return f"{place}: {rule}{value}" if place else rule
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _require_known_time(time: datetime) -> None:
     if time.tzinfo is None:
         raise ValueError(f"time must have an offset from UTC, got {time.isoformat()}")
+    if time < EARLIEST:
+        raise ValueError(f"time must not be before {EARLIEST:%Y-%m-%d}, got {time.isoformat()}")
 
 
 @functools.cache

@@ -5,11 +5,13 @@ Readers resolve the manifest and never list the folder, so a reader sees either 
 generation while a writer replaces it.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -42,6 +44,21 @@ def write_json_atomically(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=2, sort_keys=True).encode() + b"\n")
 
 
+@contextmanager
+def locked(path: Path, *, alone: bool) -> Iterator[None]:
+    """Hold a lock file: writers share it, who rewrites what they wrote holds it alone.
+
+    The kernel frees the lock of a process that died.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's content in hexadecimal."""
     with path.open("rb") as file:
@@ -59,6 +76,20 @@ class Partition:
     def path(self) -> Path:
         """The partition's folder, relative to its table."""
         return Path(f"application={self.application}", f"date={self.date.isoformat()}")
+
+
+def partitions_under(root: Path) -> list[Partition]:
+    """Return every application and day that has a folder under a root, in that order."""
+    return sorted(
+        (
+            Partition(
+                application=folder.parent.name.removeprefix("application="),
+                date=date.fromisoformat(folder.name.removeprefix("date=")),
+            )
+            for folder in root.glob("application=*/date=*")
+        ),
+        key=lambda partition: (partition.application, partition.date),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +124,87 @@ class Table:
         self, partition: Partition, frame: "pl.DataFrame", *, inputs: Sequence[str] = ()
     ) -> Generation:
         """Replace the content of a partition; `inputs` names what it was made of."""
+        with locked(self._lock, alone=False):
+            before = Generation.read(self.root / partition.path)
+            generation = self._publish(partition, frame, inputs)
+            self._forget(partition, kept={generation.file, (before or generation).file})
+        return generation
+
+    def rewrite(
+        self,
+        change: "Callable[[pl.DataFrame], pl.DataFrame]",
+        *,
+        application: str | None = None,
+    ) -> dict[Partition, int]:
+        """Let `change` take rows of one or all applications away; return who lost how many.
+
+        No earlier generation is kept, and nothing that an interrupted writer left. Writers wait.
+        """
+        import polars as pl
+
+        lost: dict[Partition, int] = {}
+        if not self.root.exists():
+            return lost
+        with locked(self._lock, alone=True):
+            for partition in self.partitions():
+                if application not in (None, partition.application):
+                    continue
+                folder = self.root / partition.path
+                generation = Generation.read(folder)
+                if generation is not None:
+                    frame = pl.read_parquet(folder / generation.file)
+                    kept = change(frame)
+                    if kept.height < frame.height:
+                        lost[partition] = frame.height - kept.height
+                        generation = self._publish(partition, kept, generation.inputs)
+                self._forget(partition, kept={generation.file} if generation else set())
+                for unfinished in folder.glob("*.tmp"):
+                    unfinished.unlink()
+        return lost
+
+    def read(self, partition: Partition) -> "pl.DataFrame | None":
+        """Return the rows of a partition, or None where nothing was published yet."""
+        import polars as pl
+
+        folder = self.root / partition.path
+        generation = Generation.read(folder)
+        while generation is not None:
+            try:
+                return pl.read_parquet(folder / generation.file)
+            except FileNotFoundError:
+                # A rewriting took the generation away after its manifest was read.
+                newer = Generation.read(folder)
+                if newer == generation:
+                    raise
+                generation = newer
+        return None
+
+    def generation(self, partition: Partition) -> Generation | None:
+        """Return what the manifest of a partition says, or None where there is none."""
+        return Generation.read(self.root / partition.path)
+
+    def partitions(self) -> list[Partition]:
+        """Return every application and day that has a folder, published or not, in that order."""
+        return partitions_under(self.root)
+
+    def files(self, partition: Partition) -> list[Path]:
+        """Return the files of every generation that is still on disk, also those not current."""
+        return sorted((self.root / partition.path).glob("*.parquet"))
+
+    def dates(self, application: str) -> list[date]:
+        """Return the published days of an application, oldest first."""
+        folders = self.root.glob(f"application={application}/date=*/{MANIFEST}")
+        return sorted(date.fromisoformat(f.parent.name.removeprefix("date=")) for f in folders)
+
+    @property
+    def _lock(self) -> Path:
+        return self.root / ".lock"
+
+    def _publish(
+        self, partition: Partition, frame: "pl.DataFrame", inputs: Sequence[str]
+    ) -> Generation:
         folder = self.root / partition.path
         folder.mkdir(parents=True, exist_ok=True)
-        before = Generation.read(folder)
         descriptor, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
         os.close(descriptor)
         try:
@@ -112,25 +221,9 @@ class Table:
             file=name, num_rows=frame.height, sha256=sha256, inputs=list(inputs)
         )
         write_json_atomically(folder / MANIFEST, vars(generation))
-        kept = {name, before.file if before else name}
-        for stale in folder.glob("*.parquet"):
-            if stale.name not in kept:
-                stale.unlink(missing_ok=True)
         return generation
 
-    def read(self, partition: Partition) -> "pl.DataFrame | None":
-        """Return the rows of a partition, or None where nothing was published yet."""
-        import polars as pl
-
-        folder = self.root / partition.path
-        generation = Generation.read(folder)
-        return None if generation is None else pl.read_parquet(folder / generation.file)
-
-    def generation(self, partition: Partition) -> Generation | None:
-        """Return what the manifest of a partition says, or None where there is none."""
-        return Generation.read(self.root / partition.path)
-
-    def dates(self, application: str) -> list[date]:
-        """Return the published days of an application, oldest first."""
-        folders = self.root.glob(f"application={application}/date=*/{MANIFEST}")
-        return sorted(date.fromisoformat(f.parent.name.removeprefix("date=")) for f in folders)
+    def _forget(self, partition: Partition, *, kept: set[str]) -> None:
+        for stale in self.files(partition):
+            if stale.name not in kept:
+                stale.unlink(missing_ok=True)

@@ -3,15 +3,24 @@ import json
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_assets.errors import UserError
-from llm_assets.records import Feedback, FeedbackKind, Interaction
+from llm_assets.records import (
+    EARLIEST,
+    Feedback,
+    FeedbackKind,
+    Interaction,
+    described,
+    first_problem,
+    first_problem_of_data,
+)
 from tests.records import a_correction, an_interaction
 
-TIMES = st.datetimes(timezones=st.just(UTC))
+TIMES = st.datetimes(EARLIEST.replace(tzinfo=None), timezones=st.just(UTC))
 # JSON cannot carry half of a surrogate pair.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -49,10 +58,10 @@ def test_feedback_comes_back_from_its_line(time: datetime, text: str) -> None:
         ({"prompt": None}, "prompt: .*valid string, got None"),
         ({"request_id": ""}, "request_id: .*at least 1 character"),
         ({"request_id": "r" * 201}, "request_id: .*at most 200 characters"),
-        ({"status": "200"}, "status: .*valid integer, got '200'"),
+        ({"status": "200"}, "status: .*valid integer, got a text of 3 characters$"),
         ({"time": "2026-03-01T12:00:00"}, "time must have an offset from UTC, got 2026-03-01T12"),
-        ({"time": "yesterday"}, "time: .*got 'yesterday'"),
-        ({"messages": [{"role": 1}]}, "messages.0.role: .*valid string, got 1"),
+        ({"time": "yesterday"}, "time: .*got a text of 9 characters$"),
+        ({"messages": [{"role": 1}]}, "messages.0.role: .*valid string, got 1$"),
     ],
 )
 def test_an_interaction_that_breaks_a_rule_is_one_line(
@@ -121,3 +130,63 @@ def test_a_record_is_unique_by_its_own_id() -> None:
 def test_records_do_not_change() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         an_interaction("r1").prompt = "other"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+SECRET = "jane.doe@example.com"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": SECRET},
+        {"time": SECRET},
+        {SECRET: 1},
+        {"messages": SECRET},
+        {"messages": [SECRET]},
+        {"messages": [{SECRET: 1}]},
+        {"messages": [{"role": [SECRET]}]},
+        {"messages": {"role": SECRET}},
+        {"application": SECRET},
+        {"request_id": SECRET * 20},
+        {"aliases": [SECRET, ""]},
+        {"status": {"code": SECRET}},
+    ],
+)
+def test_no_text_of_a_record_is_quoted_in_an_error(change: dict[str, Any]) -> None:
+    line = json.dumps({**json.loads(an_interaction("r1").to_json()), **change})
+    with pytest.raises(UserError) as caught:
+        Interaction.from_json(line)
+    assert SECRET not in str(caught.value)
+    assert "jane" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", [f'"{SECRET}"', f'{{"prompt": "{SECRET}', f'["{SECRET}"]'])
+def test_no_text_of_a_broken_line_is_quoted_in_an_error(line: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Feedback.from_json(line)
+    assert "jane" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "None"),
+        (True, "True"),
+        (-3, "-3"),
+        (0.5, "0.5"),
+        (10**30, "a number of over 20 digits"),
+        ("jane", "a text of 4 characters"),
+        (b"jane", "a text of 4 characters"),
+        ({"a": "jane"}, "an object"),
+        (["jane"], "a list"),
+    ],
+)
+def test_a_value_is_described_without_its_text(value: Any, shown: str) -> None:
+    assert described(value) == shown
+
+
+def test_an_error_of_a_configuration_shows_the_value_that_the_operator_wrote() -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        pydantic.TypeAdapter(dict[str, int]).validate_python({"port": "high"})
+    assert first_problem(caught.value).endswith("got 'high'")
+    assert "high" not in first_problem_of_data(caught.value)

@@ -136,3 +136,46 @@ def test_a_manifest_names_file_rows_hash_and_inputs(table: Table) -> None:
     fields = json.loads((folder / MANIFEST).read_text())
     assert set(fields) == {"file", "num_rows", "sha256", "inputs"}
     assert Generation.read(folder) == Generation(**fields)
+
+
+def test_rows_are_taken_away_from_every_generation_and_leftover(table: Table) -> None:
+    table.write(DAY, rows(1, 2, 3), inputs=["a"])
+    table.write(DAY, rows(3, 2, 1), inputs=["b"])
+    folder = table.root / DAY.path
+    (folder / "killed.tmp").write_bytes(b"half")
+    assert table.rewrite(lambda frame: frame.filter(pl.col("number") != 2)) == {DAY: 1}
+    found, generation = table.read(DAY), table.generation(DAY)
+    assert found is not None
+    assert generation is not None
+    assert found["number"].to_list() == [3, 1]
+    assert (generation.num_rows, generation.inputs) == (2, ["b"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([generation.file, MANIFEST])
+
+
+def test_rows_of_another_application_are_not_taken_away(table: Table) -> None:
+    other = Partition(application="bank", date=DAY.date)
+    for partition in (DAY, other):
+        table.write(partition, rows(1))
+    assert table.rewrite(lambda frame: frame.clear(), application="helpdesk") == {DAY: 1}
+    found = table.read(other)
+    assert found is not None
+    assert found.equals(rows(1))
+
+
+def test_a_reader_meets_no_gap_while_rows_are_taken_away(table: Table) -> None:
+    table.write(DAY, rows(*range(100)))
+    is_done = threading.Event()
+
+    def take_away() -> None:
+        for number in range(100):
+            table.rewrite(lambda frame, gone=number: frame.filter(pl.col("number") != gone))
+        is_done.set()
+
+    thread = threading.Thread(target=take_away)
+    thread.start()
+    while not is_done.is_set():
+        assert table.read(DAY) is not None
+    thread.join()
+    found = table.read(DAY)
+    assert found is not None
+    assert found.is_empty()

@@ -5,6 +5,7 @@ from datetime import date
 
 import dagster as dg
 
+from llm_assets.records import EARLIEST
 from llm_assets.storage import Partition
 
 # Keys are added by the sensors: an application when its file appears, a model version when a
@@ -15,7 +16,7 @@ model_versions = dg.DynamicPartitionsDefinition(name="model_version")
 days_of_applications = dg.MultiPartitionsDefinition(
     {
         "application": applications,
-        "date": dg.DailyPartitionsDefinition(start_date="2025-01-01", end_offset=1),
+        "date": dg.DailyPartitionsDefinition(start_date=EARLIEST.date().isoformat(), end_offset=1),
     }
 )
 

@@ -27,6 +27,7 @@ class DateRange(NamedTuple):
 
 
 Cursor = dict[str, Seen]
+_LONGEST_GAP = timedelta(days=31)
 _CURSOR = TypeAdapter(Cursor)
 
 
@@ -71,12 +72,19 @@ def look(
 
 def days_to_process(
     interaction_days: list[date], feedback_days: list[date], *, late_feedback_days: int
-) -> DateRange | None:
-    """Return the days that new records of those days change, or None if there are none.
+) -> list[DateRange]:
+    """Return the days that new records of those days change, in as few ranges as are worth it.
 
     New feedback changes the quality of the days before it, as far back as late feedback counts.
+    A range costs seconds to start and a day without news next to nothing, so a short gap is
+    worked through as well, and a long one, before logs of other years, is not.
     """
-    if not interaction_days and not feedback_days:
-        return None
-    earliest = [day - timedelta(days=late_feedback_days) for day in feedback_days]
-    return DateRange(min([*interaction_days, *earliest]), max([*interaction_days, *feedback_days]))
+    spans = [(day, day) for day in interaction_days]
+    spans += [(day - timedelta(days=late_feedback_days), day) for day in feedback_days]
+    ranges: list[DateRange] = []
+    for first, last in sorted(spans):
+        if ranges and first - ranges[-1].last <= _LONGEST_GAP:
+            ranges[-1] = DateRange(ranges[-1].first, max(ranges[-1].last, last))
+        else:
+            ranges.append(DateRange(first, last))
+    return ranges

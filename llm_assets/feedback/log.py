@@ -3,24 +3,37 @@
     log/<kind>/application=<name>/date=<day>/<segment>.ndjson
 
 A segment has one writer, which only appends. A line without its newline was torn by a crash and
-never acknowledged, so readers pass over it.
+never acknowledged, so readers pass over it. The writer is the only way to the disk, and it cleans
+each record of personal data first. Who rewrites segments holds the log's lock alone meanwhile.
 """
 
+import fcntl
 import os
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
+
+import orjson
 
 from llm_assets.errors import UserError
 from llm_assets.records import Feedback, Interaction
-from llm_assets.storage import Partition
+from llm_assets.storage import Partition, partitions_under, write_atomically
 
 Record = Interaction | Feedback
+Scrub = Callable[[Record], Record]
 
 _SEGMENT_BYTES = 64 * 2**20
+
+
+def complete_lines(segment: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a segment that were written whole, with their numbers."""
+    with segment.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n") and line.strip():
+                yield number, line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +67,7 @@ class Log:
 
     def partitions(self) -> list[Partition]:
         """Return every application and day that has records, in that order."""
-        return sorted(
-            (
-                Partition(
-                    application=folder.parent.name.removeprefix("application="),
-                    date=date.fromisoformat(folder.name.removeprefix("date=")),
-                )
-                for folder in self.root.glob("application=*/date=*")
-            ),
-            key=lambda partition: (partition.application, partition.date),
-        )
+        return partitions_under(self.root)
 
     def size_bytes(self, partition: Partition) -> int:
         """Return how much a partition holds; it only grows, so equal sizes mean no news."""
@@ -78,19 +82,68 @@ class Log:
         records: list[Record] = []
         bad: list[BadLine] = []
         for segment in self.segments(partition):
-            for number, line in _complete_lines(segment):
+            for number, line in complete_lines(segment):
                 try:
                     records.append(self.record.from_json(line))
                 except UserError as error:
                     bad.append(BadLine(file=segment, line=number, reason=str(error)))
         return records, bad
 
+    def ids(self, partition: Partition) -> Iterator[str]:
+        """Yield the ids of a partition's records without checking the rest of them."""
+        key = "request_id" if self.record is Interaction else "feedback_id"
+        for segment in self.segments(partition):
+            for _, line in complete_lines(segment):
+                try:
+                    yield orjson.loads(line)[key]
+                except (ValueError, TypeError, KeyError):
+                    continue  # `read` tells what is wrong with the line
+
+    def rewrite(
+        self,
+        is_kept: Callable[[Record], bool],
+        *,
+        is_unreadable_kept: Callable[[bytes], bool] = lambda _: True,
+    ) -> dict[Partition, int]:
+        """Remove records, whatever their partition, and return how many each partition lost.
+
+        Lines that hold no valid record are kept unless told otherwise; what a crash tore is
+        removed. Writers wait until this is done.
+        """
+        removed: dict[Partition, int] = {}
+
+        def stays(line: bytes) -> bool:
+            try:
+                record = self.record.from_json(line)
+            except UserError:
+                return is_unreadable_kept(line)
+            return is_kept(record)
+
+        with _locked(self.root, fcntl.LOCK_EX):
+            for partition in self.partitions():
+                for unfinished in (self.root / partition.path).glob(".*.ndjson.*"):
+                    unfinished.unlink()
+                for segment in self.segments(partition):
+                    lines = [line for _, line in complete_lines(segment)]
+                    kept = [line for line in lines if stays(line)]
+                    # No writer is in the midst of a line now, so a torn one stays torn.
+                    if sum(map(len, kept)) < segment.stat().st_size:
+                        write_atomically(segment, b"".join(kept))
+                    if len(kept) < len(lines):
+                        lost = len(lines) - len(kept)
+                        removed[partition] = removed.get(partition, 0) + lost
+        return removed
+
 
 class LogWriter:
-    """Appends records to segments of its own; `append` returns when they are on disk."""
+    """Appends records to segments of its own; `append` returns when they are on disk.
 
-    def __init__(self, log: Log) -> None:
+    `scrub` cleans a record of personal data; what it raises leaves the log as it was.
+    """
+
+    def __init__(self, log: Log, scrub: Scrub) -> None:
         self._log = log
+        self._scrub = scrub
         # Time order is not promised by the name; the process id and the random part make it unique.
         self._prefix = f"{os.getpid():08d}-{secrets.token_hex(4)}"
         self._segments: dict[Partition, Path] = {}
@@ -103,11 +156,20 @@ class LogWriter:
             OSError: the disk refused; no record of a partition that failed is in the log.
         """
         lines: dict[Partition, list[bytes]] = defaultdict(list)
-        for record in records:
+        for record in map(self._scrub, records):
             partition = Partition(application=record.application, date=record.date)
             lines[partition].append(record.to_json() + b"\n")
-        for partition, content in lines.items():
-            _append_durably(self._segment(partition), b"".join(content))
+        self.append_lines(lines)
+
+    def append_lines(self, lines: Mapping[Partition, Sequence[bytes]]) -> None:
+        """Write records that were cleaned and encoded in another process, each with its newline.
+
+        Raises:
+            OSError: as `append`.
+        """
+        with _locked(self._log.root, fcntl.LOCK_SH):
+            for partition, content in lines.items():
+                _append_durably(self._segment(partition), b"".join(content))
 
     def _segment(self, partition: Partition) -> Path:
         segment = self._segments.get(partition)
@@ -121,6 +183,18 @@ class LogWriter:
                 _sync_folder(parent)
             self._segments[partition] = segment
         return segment
+
+
+@contextmanager
+def _locked(root: Path, mode: int) -> Iterator[None]:
+    """Hold the log's lock: shared to append, alone to rewrite. The kernel frees a dead holder's."""
+    root.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(root / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(descriptor, mode)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _append_durably(path: Path, content: bytes) -> None:
@@ -142,10 +216,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _complete_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.endswith(b"\n") and line.strip():
-                yield number, line

@@ -4,7 +4,7 @@ Belongs here: the sensors before a cycle. Which days are due is decided in
 `llm_assets.feedback.arrivals`.
 """
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
@@ -12,6 +12,7 @@ from llm_assets.assets.partitions import applications, model_versions, partition
 from llm_assets.drift.baseline import BaselineStore, reference_dates
 from llm_assets.feedback.arrivals import days_to_process, look, read_cursor, write_cursor
 from llm_assets.installation import Installation
+from llm_assets.records import EARLIEST
 from llm_assets.sensors.jobs import APPLICATION_TAG, daily_logs, first_baseline, rescore_drift
 from llm_assets.storage import Partition
 
@@ -30,24 +31,25 @@ def new_logs_sensor(
     """Ask for one run an application over the days that are due."""
     logs = {"interactions": installation.interaction_log, "feedback": installation.feedback_log}
     known = installation.applications()
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
     sizes = {
         f"{kind}|{partition.application}|{partition.date.isoformat()}": log.size_bytes(partition)
         for kind, log in logs.items()
         for partition in log.partitions()
-        if partition.application in known
+        # Days still to come wait until they are there: Dagster has no partition for them yet.
+        if partition.application in known and EARLIEST.date() <= partition.date <= tomorrow
     }
     due, cursor = look(read_cursor(context.cursor), sizes)
     requests = []
     for name, application in known.items():
-        days = days_to_process(
+        # Days before the first request have nothing to work through.
+        first_request = min(_days(sizes, "interactions", name), default=date.min)
+        for days in days_to_process(
             _days(due, "interactions", name),
             _days(due, "feedback", name),
             late_feedback_days=application.curation.late_feedback_days,
-        )
-        if days is not None:
-            # Days before the first request have nothing to work through.
-            first_request = min(_days(sizes, "interactions", name), default=days.last)
-            first = max(days.first, first_request)
+        ):
+            first = max(days.first, min(first_request, days.last))
             requests.append(_range_request(name, first, days.last))
     context.update_cursor(write_cursor(cursor))
     if not requests:

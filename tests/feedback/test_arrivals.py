@@ -73,16 +73,22 @@ def test_there_is_no_cursor_at_the_start(text: str | None) -> None:
 @pytest.mark.parametrize(
     ("interaction_days", "feedback_days", "expected"),
     [
-        ([], [], None),
-        (days(5, 3, 9), [], (3, 9)),
+        ([], [], []),
+        (days(5, 3, 9), [], [(3, 9)]),
         # What is said on the ninth may be about the second.
-        ([], days(9), (2, 9)),
-        (days(20), days(9), (2, 20)),
-        (days(1), days(9), (1, 9)),
+        ([], days(9), [(2, 9)]),
+        (days(20), days(9), [(2, 20)]),
+        (days(1), days(9), [(1, 9)]),
     ],
 )
 def test_late_feedback_reaches_back(
-    interaction_days: list[date], feedback_days: list[date], expected: tuple[int, int] | None
+    interaction_days: list[date], feedback_days: list[date], expected: list[tuple[int, int]]
 ) -> None:
     found = days_to_process(interaction_days, feedback_days, late_feedback_days=7)
-    assert found == (None if expected is None else DateRange(*days(*expected)))
+    assert found == [DateRange(*days(*ends)) for ends in expected]
+
+
+def test_logs_of_another_year_are_a_range_of_their_own() -> None:
+    old = date(2024, 5, 1)
+    found = days_to_process([old, *days(3, 4)], [], late_feedback_days=7)
+    assert found == [DateRange(old, old), DateRange(*days(3, 4))]

@@ -20,7 +20,9 @@ FIRST, LAST = (f"dagster/asset_partition_range_{end}" for end in ("start", "end"
 
 
 def ask(installation: Installation, request_id: str, *, time: datetime = TIME) -> None:
-    LogWriter(installation.interaction_log).append([an_interaction(request_id, time=time)])
+    LogWriter(installation.interaction_log, lambda record: record).append(
+        [an_interaction(request_id, time=time)]
+    )
 
 
 def publish(installation: Installation, time: datetime) -> None:
@@ -71,7 +73,7 @@ def test_late_feedback_asks_for_the_days_before_it_but_none_before_the_first_req
 ) -> None:
     ask(installation, "r1", time=TIME - timedelta(days=9))
     correction = a_correction("f1", "r1", "money", time=TIME)
-    LogWriter(installation.feedback_log).append([correction])
+    LogWriter(installation.feedback_log, lambda record: record).append([correction])
     skipped(new_logs_sensor(context))
     tags = requested(new_logs_sensor(context)).tags
     assert (tags[FIRST], tags[LAST]) == ("helpdesk|2026-02-20", "helpdesk|2026-03-01")
@@ -80,7 +82,9 @@ def test_late_feedback_asks_for_the_days_before_it_but_none_before_the_first_req
 def test_a_log_of_an_unknown_application_is_passed_over(
     installation: Installation, context: dg.SensorEvaluationContext
 ) -> None:
-    LogWriter(installation.interaction_log).append([an_interaction("r1", application="bank")])
+    LogWriter(installation.interaction_log, lambda record: record).append(
+        [an_interaction("r1", application="bank")]
+    )
     for _ in range(3):
         assert skipped(new_logs_sensor(context)) == "no day is due; 0 known, 0 still growing"
 
