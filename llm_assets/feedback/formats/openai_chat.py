@@ -2,13 +2,27 @@
 
     {"request": {"model": …, "messages": […]}, "response": {"id": …, "created": …, "choices": […]}}
 
-Only text is kept: parts of other kinds in a message's content (images, audio) are passed over.
+The fields are those of `openai/types/chat` in the package openai 3.54. Only text is kept: parts of
+other kinds in a message's content (images, audio) are passed over.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from llm_assets.errors import UserError
+from llm_assets.feedback.formats.reading import (
+    Reading,
+    chat_messages,
+    count_of,
+    first_identifier,
+    interaction_of,
+    member,
+    objects,
+    optional,
+    session_of,
+    text_of,
+    time_of,
+)
 from llm_assets.records import Interaction
 
 
@@ -20,66 +34,44 @@ def recognises(fields: dict[str, Any]) -> bool:
         and isinstance(response, dict)
         and "messages" in request
         and "choices" in response
+        and "workload_id" not in fields
     )
 
 
-def read(fields: dict[str, Any], application: str) -> Interaction:
+def read(fields: dict[str, Any], application: str) -> Reading:
     """Return the interaction.
 
     Raises:
         UserError: a part that is needed is missing or of another type; the message names it.
     """
-    request = _member(fields, "request", dict)
-    response = _member(fields, "response", dict)
-    messages = [
-        {"role": _member(message, "role", str), "content": _text(message.get("content"))}
-        for message in _objects(request, "messages")
-    ]
-    prompts = [message["content"] for message in messages if message["role"] == "user"]
-    choices = _objects(response, "choices")
-    if not prompts or not choices:
-        raise UserError("request.messages must hold a user message and response.choices a choice")
-    usage = response.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    return Interaction(
-        request_id=_member(response, "id", str),
+    request, response = member(fields, "request", dict), member(fields, "response", dict)
+    time = time_of(response.get("created"), "response.created")
+    return Reading([exchange(request, response, application=application, time=time)], [])
+
+
+def exchange(
+    request: dict[str, Any], response: dict[str, Any], *, application: str, time: datetime
+) -> Interaction:
+    """Return the interaction of a request's body and its response's; other logs hold them too.
+
+    Raises:
+        UserError: a part that is needed is missing or of another type; the message names it.
+    """
+    messages = chat_messages(member(request, "messages", list))
+    choices = objects(response, "choices")
+    if not choices:
+        raise UserError("choices: must hold a choice")
+    usage = optional(response, "usage", dict) or {}
+    return interaction_of(
+        request_id=member(response, "id", str),
         application=application,
-        time=_time(_member(response, "created", int)),
-        model_version=str(response.get("model") or request.get("model")),
-        variant="external",
-        prompt=prompts[-1],
-        response=_text(_member(choices[0], "message", dict).get("content")),
+        time=time,
         messages=messages,
-        user_id=request.get("user"),
-        finish_reason=choices[0].get("finish_reason"),
-        num_prompt_tokens=usage.get("prompt_tokens"),
-        num_response_tokens=usage.get("completion_tokens"),
+        response=text_of(member(choices[0], "message", dict).get("content")),
+        model=response.get("model") or request.get("model"),
+        session_id=session_of(request.get("metadata")),
+        user_id=first_identifier(request, "user", "safety_identifier"),
+        finish_reason=optional(choices[0], "finish_reason", str),
+        num_prompt_tokens=count_of(usage.get("prompt_tokens")),
+        num_response_tokens=count_of(usage.get("completion_tokens")),
     )
-
-
-def _member(fields: dict[str, Any], key: str, kind: type) -> Any:
-    value = fields.get(key)
-    if not isinstance(value, kind):
-        raise UserError(f"{key}: must be of type {kind.__name__}, got {value!r:.60}")
-    return value
-
-
-def _objects(fields: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    values = _member(fields, key, list)
-    if not all(isinstance(value, dict) for value in values):
-        raise UserError(f"{key}: must hold objects only")
-    return values
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "\n".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else ""
-
-
-def _time(seconds: int) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        raise UserError(f"created: must be seconds since 1970, got {seconds}") from None

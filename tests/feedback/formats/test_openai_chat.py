@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from llm_assets.errors import UserError
-from llm_assets.feedback.formats import FORMATS, openai_chat, require_format
+from llm_assets.feedback.formats import openai_chat
+from llm_assets.records import Interaction
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def pair() -> dict[str, Any]:
                 },
             ],
             "user": "u-17",
+            "metadata": {"session_id": "c-9"},
         },
         "response": {
             "id": "chatcmpl-1",
@@ -37,9 +39,16 @@ def pair() -> dict[str, Any]:
     }
 
 
+def read(pair: dict[str, Any]) -> Interaction:
+    ((interaction,), problems, num_passed_over) = openai_chat.read(pair, "bank")
+    assert isinstance(interaction, Interaction)
+    assert (problems, num_passed_over) == ([], 0)
+    return interaction
+
+
 def test_a_pair_is_an_interaction(pair: dict[str, Any]) -> None:
     assert openai_chat.recognises(pair)
-    interaction = openai_chat.read(pair, "bank")
+    interaction = read(pair)
     assert interaction.request_id == "chatcmpl-1"
     assert interaction.time == datetime.fromtimestamp(1760000000, UTC)
     assert (interaction.application, interaction.variant) == ("bank", "external")
@@ -53,32 +62,42 @@ def test_a_pair_is_an_interaction(pair: dict[str, Any]) -> None:
         "assistant",
         "user",
     ]
-    assert (interaction.user_id, interaction.finish_reason) == ("u-17", "stop")
+    assert (interaction.user_id, interaction.session_id) == ("u-17", "c-9")
+    assert interaction.finish_reason == "stop"
     assert (interaction.num_prompt_tokens, interaction.num_response_tokens) == (21, 14)
 
 
 def test_what_is_not_needed_may_be_missing(pair: dict[str, Any]) -> None:
-    del pair["request"]["user"]
+    del pair["request"]["user"], pair["request"]["metadata"]
     del pair["response"]["usage"]
     del pair["response"]["model"]
     pair["response"]["choices"] = [{"message": {"content": None}}]
-    interaction = openai_chat.read(pair, "bank")
+    interaction = read(pair)
     assert (interaction.model_version, interaction.response) == ("gpt-4o-mini", "")
     assert (interaction.user_id, interaction.num_prompt_tokens) == (None, None)
+    assert interaction.session_id is None
+
+
+@pytest.mark.parametrize("usage", [{"prompt_tokens": -1}, {"prompt_tokens": True}, "many", None])
+def test_a_count_that_cannot_be_one_is_left_out(pair: dict[str, Any], usage: Any) -> None:
+    pair["response"]["usage"] = usage
+    assert read(pair).num_prompt_tokens is None
 
 
 @pytest.mark.parametrize(
     ("part", "change", "message"),
     [
-        ("request", {"messages": "Hello"}, "messages: must be of type list, got 'Hello'"),
-        ("request", {"messages": ["Hello"]}, "messages: must hold objects only"),
-        ("request", {"messages": [{"content": "x"}]}, "role: must be of type str, got None"),
-        ("request", {"messages": []}, "request.messages must hold a user message"),
-        ("response", {"choices": []}, "response.choices a choice"),
-        ("response", {"choices": [{}]}, "message: must be of type dict, got None"),
-        ("response", {"id": 7}, "id: must be of type str, got 7"),
-        ("response", {"created": "now"}, "created: must be of type int, got 'now'"),
-        ("response", {"created": 10**18}, "created: must be seconds since 1970, got 1000"),
+        ("request", {"messages": "Hello"}, "messages: must be of type list, got str"),
+        ("request", {"messages": ["Hello"]}, "messages: must hold a user message with text"),
+        ("request", {"messages": [{"content": "x"}]}, "messages: must hold a user message"),
+        ("request", {"messages": []}, "messages: must hold a user message"),
+        ("response", {"choices": []}, "choices: must hold a choice"),
+        ("response", {"choices": [{}]}, "message: must be of type dict, got NoneType"),
+        ("response", {"id": 7}, "id: must be of type str, got int"),
+        ("response", {"created": "now"}, "created: must be a time .*, got a text of 3"),
+        ("response", {"created": 10**24}, "created: must be a time .*, got a number of over"),
+        ("response", {"created": 7}, "created: must be a time .*, got 7"),
+        ("response", {"created": True}, "created: must be a time .*, got True"),
     ],
 )
 def test_a_part_that_is_needed_and_wrong_is_named(
@@ -92,10 +111,3 @@ def test_a_part_that_is_needed_and_wrong_is_named(
 @pytest.mark.parametrize("fields", [{}, {"request": {}}, {"request": [], "response": {}}])
 def test_what_is_no_pair_is_not_recognised(fields: dict[str, Any]) -> None:
     assert not openai_chat.recognises(fields)
-
-
-def test_a_format_is_named_by_one_of_the_known_names() -> None:
-    for known in (None, *(candidate.name for candidate in FORMATS)):
-        require_format(known)
-    with pytest.raises(UserError, match="format: must be one of native, openai-chat, got 'csv'"):
-        require_format("csv")
