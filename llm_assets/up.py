@@ -17,6 +17,7 @@ from llm_assets.serving.controller import Controller
 from llm_assets.serving.gateway import Gateway
 from llm_assets.serving.process import Child, require_free_port
 from llm_assets.settings import Settings
+from llm_assets.tokens import INTERNAL_TOKEN, is_loopback, new_token
 
 _INTERVAL_SECONDS = 0.5
 
@@ -36,7 +37,9 @@ def up(installation: Installation, stop: threading.Event) -> None:
         register_base_models(installation)
         logs = installation.home / "run" / "logs"
         api_port = _free_port()
-        api = Child("api", _api_command(installation.home, api_port), logs / "api.log")
+        # Made anew at each start, and never written: whoever has it is one of our processes.
+        internal = {INTERNAL_TOKEN: new_token()}
+        api = Child("api", _api_command(api_port), logs / "api.log", environment=internal)
         dagster = Child("dagster", _dagster_command(settings), logs / "dagster.log")
         controller = Controller(
             home=installation.home,
@@ -50,6 +53,8 @@ def up(installation: Installation, stop: threading.Event) -> None:
                 api=("127.0.0.1", api_port),
             ),
             collector_url=f"http://127.0.0.1:{api_port}",
+            token_home=None if is_loopback(settings.host) else installation.home,
+            environment=internal,
         )
         try:
             api.start(time.monotonic())
@@ -66,8 +71,8 @@ def up(installation: Installation, stop: threading.Event) -> None:
             api.stop(grace_seconds=10)
 
 
-def _api_command(home: Path, port: int) -> list[str]:
-    return [sys.executable, "-m", "llm_assets.api", "--home", str(home), "--port", str(port)]
+def _api_command(port: int) -> list[str]:
+    return [sys.executable, "-m", "llm_assets.api", "--port", str(port)]
 
 
 def _dagster_command(settings: Settings) -> list[str]:

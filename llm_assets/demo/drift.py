@@ -68,9 +68,10 @@ def _ingest(installation: Installation) -> None:
     conversations = json.loads(source.read_text(encoding="utf-8"))
     records = list(conversation_records(conversations, end=datetime.now(UTC)))
     interactions = [record for record in records if isinstance(record, Interaction)]
-    LogWriter(installation.interaction_log).append(interactions)
+    scrub = installation.scrubbers
+    LogWriter(installation.interaction_log, scrub).append(interactions)
     ratings = [record for record in records if isinstance(record, Feedback)]
-    LogWriter(installation.feedback_log).append(ratings)
+    LogWriter(installation.feedback_log, scrub).append(ratings)
     _say(f"{len(interactions)} turns and {len(ratings)} ratings")
 
 

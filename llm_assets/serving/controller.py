@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ class Controller:
     """Runs one model server for each application's champion, and the gateway before them.
 
     `champion` answers which model version an application's registry names. A new champion takes
-    over only when its server answers; the old one then finishes its requests and is stopped. Call
+    over only when its server answers; the old one then finishes its requests and is stopped. The
+    model servers ask for tokens of `token_home`, and get the variables of `environment`. Call
     everything from one thread that lives as long as the children shall (see `process.Child`).
     """
 
@@ -53,6 +54,8 @@ class Controller:
     champion: Callable[[str], str | None]
     gateway: Gateway
     collector_url: str | None
+    token_home: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     drain_seconds: float = 3.0
     clock: Callable[[], float] = time.monotonic
     _servers: dict[str, _Server] = field(default_factory=dict)
@@ -144,8 +147,14 @@ class Controller:
             version_spec(served, version, home=self.home),
             variant=_CHAMPION,
             collector_url=self.collector_url,
+            token_home=self.token_home,
         )
-        return ModelProcess(spec, run / "models" / version, run / "logs" / f"{version}.log")
+        return ModelProcess(
+            spec,
+            run / "models" / version,
+            run / "logs" / f"{version}.log",
+            environment=self.environment,
+        )
 
     def _plan(self) -> RoutingPlan:
         routes = []

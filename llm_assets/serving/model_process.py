@@ -1,6 +1,7 @@
 """A model server seen from outside: the child process, its spec, and whether it answers."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,13 +20,19 @@ class ModelProcess:
     folder: Path
     log: Path
     port: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
     child: Child = field(init=False)
     _has_answered: bool = False
 
     def __post_init__(self) -> None:
         spec_file = self.folder / "spec.json"
         command = [sys.executable, "-m", "llm_assets.serving.model_server"]
-        self.child = Child(self.spec.model_version, [*command, "--spec", str(spec_file)], self.log)
+        self.child = Child(
+            self.spec.model_version,
+            [*command, "--spec", str(spec_file)],
+            self.log,
+            environment=self.environment,
+        )
         self._write_spec()
 
     @property

@@ -18,6 +18,7 @@ from llm_assets.errors import UserError
 from llm_assets.serving.engine import start_engine
 from llm_assets.serving.recorder import create_app
 from llm_assets.serving.spec import ModelServerSpec, Ready
+from llm_assets.tokens import INTERNAL_TOKEN
 
 # Longer than the gateway keeps an idle connection, so that it never sends into a closing one.
 KEEP_ALIVE_SECONDS = 75
@@ -45,7 +46,7 @@ def serve(spec: ModelServerSpec) -> None:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             trust_env=False,
         ),
-        collector=httpx.AsyncClient(timeout=10.0, trust_env=False),
+        collector=httpx.AsyncClient(timeout=10.0, trust_env=False, headers=_credentials()),
         on_ready=lambda: ready.write(spec.ready_file),
     )
     server = uvicorn.Server(
@@ -61,6 +62,12 @@ def serve(spec: ModelServerSpec) -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
     server.run(sockets=[listener])
     assert engine.server is not None  # kept alive until here
+
+
+def _credentials() -> dict[str, str]:
+    """Return what the collector knows us by, if `llm-assets up` started us."""
+    token = os.environ.get(INTERNAL_TOKEN)
+    return {"authorization": f"Bearer {token}"} if token else {}
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from llm_assets.serving.chat import ChatRequest, check_limits, engine_request, p
 from llm_assets.serving.outbox import Outbox
 from llm_assets.serving.spec import ModelServerSpec
 from llm_assets.serving.sse import Answer, EventSplitter, event_data
+from llm_assets.tokens import TokenCheck, TokenError, Tokens
 
 REQUEST_ID = "x-request-id"
 VARIANT = "x-llm-assets-variant"
@@ -34,6 +35,8 @@ MODEL_VERSION = "x-llm-assets-model-version"
 _CLIENT_GONE = 499  # what proxies log for a client that did not wait; nobody receives it
 _ERROR_TYPES = {
     400: "invalid_request_error",
+    401: "invalid_request_error",
+    403: "invalid_request_error",
     404: "invalid_request_error",
     503: "service_unavailable",
     504: "timeout",
@@ -53,7 +56,7 @@ def create_app(
     """Return the application; `on_ready` is called once it is about to take requests."""
     url = None if spec.collector_url is None else f"{spec.collector_url}/v1/interactions"
     outbox = Outbox(url=url, client=collector)
-    recorder = Recorder(spec=spec, engine=engine, outbox=outbox)
+    recorder = Recorder(spec=spec, engine=engine, outbox=outbox, tokens=_token_check(spec))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -72,6 +75,12 @@ def create_app(
         Route("/readyz", recorder.readyz),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _token_check(spec: ModelServerSpec) -> TokenCheck | None:
+    if spec.token_home is None:
+        return None
+    return TokenCheck(tokens=Tokens(spec.token_home), is_required=True)
 
 
 @dataclass
@@ -93,6 +102,7 @@ class Recorder:
     spec: ModelServerSpec
     engine: httpx.AsyncClient
     outbox: Outbox
+    tokens: TokenCheck | None = None
 
     async def healthz(self, _: Request) -> Response:
         """Say that the process lives, and what became of the records."""
@@ -112,7 +122,9 @@ class Recorder:
         return JSONResponse(body, 200 if is_ready else 503)
 
     async def chat_completions(self, request: Request) -> Response:
-        """Answer a chat request; every way to end is recorded."""
+        """Answer a chat request; every way to end is recorded, unless a stranger asked."""
+        if refusal := self._refuse_stranger(request):
+            return refusal
         exchange = self._begin(request)
         try:
             exchange.chat = parse_chat_request(await request.body())
@@ -178,6 +190,18 @@ class Recorder:
             time=datetime.now(UTC),
             deadline=asyncio.get_running_loop().time() + self.spec.serving.timeout_seconds,
         )
+
+    def _refuse_stranger(self, request: Request) -> Response | None:
+        if self.tokens is None:
+            return None
+        try:
+            token = self.tokens.check(request.headers.get("authorization"))
+        except TokenError as error:
+            headers = {"www-authenticate": "Bearer"}
+            return JSONResponse(error_body(401, str(error)), 401, headers=headers)
+        if token is not None and token.application != self.spec.application:
+            return JSONResponse(error_body(403, "model: is not the token's application"), 403)
+        return None
 
     def _refuse(self, exchange: _Exchange, status: int, reason: str, message: str) -> Response:
         self.record(exchange, status, Answer(finish_reason=reason))

@@ -17,7 +17,8 @@ class ModelServerSpec:
 
     With port 0 the process picks a free one. Once it answers requests it writes `Ready` to
     `ready_file`. Interactions go to `collector_url`, or nowhere if that is None. `variant` is used
-    for requests that do not come through the gateway, which names the variant in a header.
+    for requests that do not come through the gateway, which names the variant in a header. Unless
+    `token_home` is None a request needs a token of the application, from that home.
     """
 
     application: str
@@ -31,6 +32,7 @@ class ModelServerSpec:
     host: str = "127.0.0.1"
     port: int = pydantic.Field(default=0, ge=0, le=65535)
     collector_url: str | None = None
+    token_home: Path | None = None
 
     @classmethod
     def read(cls, path: Path) -> Self:

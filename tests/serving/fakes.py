@@ -53,6 +53,7 @@ class FakeApi(_FakeServer):
 
     def __init__(self) -> None:
         self.interactions: list[Interaction] = []
+        self.authorizations: set[str | None] = set()
 
     @property
     def url(self) -> str:
@@ -77,6 +78,7 @@ class FakeApi(_FakeServer):
         ]
 
     async def _collect(self, request: Request) -> Response:
+        self.authorizations.add(request.headers.get("authorization"))
         lines = (await request.body()).splitlines()
         self.interactions += [Interaction.from_json(line) for line in lines]
         return JSONResponse({"accepted": len(lines)})

@@ -24,6 +24,7 @@ from llm_assets.serving.controller import Controller
 from llm_assets.serving.gateway import Gateway
 from llm_assets.serving.served import ServedApplication
 from llm_assets.serving.status import Endpoint, ServingStatus
+from llm_assets.tokens import INTERNAL_TOKEN, Tokens
 from tests.serving.fakes import FakeApi
 
 ONE, TWO = "helpdesk-v0001", "helpdesk-v0002"
@@ -81,9 +82,10 @@ class World:
     def status(self) -> Endpoint:
         return ServingStatus.read(self.home).applications.get("helpdesk", NOTHING)
 
-    def ask(self) -> httpx.Response:
+    def ask(self, token: str | None = None) -> httpx.Response:
         url = f"http://127.0.0.1:{self.gateway.port}/v1/chat/completions"
-        return httpx.post(url, json=ASK, timeout=30)
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        return httpx.post(url, json=ASK, timeout=30, headers=headers)
 
     def reconcile_until(self, condition: Callable[[], bool], *, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
@@ -151,6 +153,20 @@ def test_the_champion_serves_and_a_new_one_takes_over_without_a_failed_request(
     assert Counter(record.model_version for record in records) == {
         version: count for (_, version), count in answers.items()
     }
+
+
+def test_on_a_public_host_a_model_answers_to_tokens_and_shows_the_collector_its_own(
+    world: World,
+) -> None:
+    world.controller.token_home = world.home
+    world.controller.environment = {INTERNAL_TOKEN: "la_internal"}
+    world.reconcile_until(world.serves(ONE))
+    tokens, now = Tokens(world.home), datetime.now(UTC)
+    of_helpdesk, of_bank = (tokens.create(name, now=now) for name in ("helpdesk", "bank"))
+    statuses = [world.ask(token).status_code for token in (None, "la_wrong", of_bank, of_helpdesk)]
+    assert statuses == [401, 401, 403, 200]
+    assert [record.status for record in world.api.waits_for(1)] == [200]
+    assert world.api.authorizations == {"Bearer la_internal"}
 
 
 def test_a_killed_model_server_comes_back_at_its_port(world: World) -> None:

@@ -3,6 +3,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from llm_assets.records import Interaction
 from llm_assets.serving.recorder import create_app
 from llm_assets.serving.spec import ModelServerSpec
+from llm_assets.tokens import Tokens
 
 ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "Who wrote Faust?"}]}
 PATH = "/v1/chat/completions"
@@ -101,10 +103,10 @@ def test_an_answer_is_passed_on_and_recorded(recorded_spec: ModelServerSpec) -> 
     assert response.headers["x-llm-assets-model-version"] == "helpdesk-v0001"
     [record] = served.recorded
     assert record.latency_seconds is not None
-    assert replace(record, time=EPOCH, latency_seconds=0.0) == Interaction(
+    assert replace(record, time=TIME, latency_seconds=0.0) == Interaction(
         request_id="r1",
         application="helpdesk",
-        time=EPOCH,
+        time=TIME,
         model_version="helpdesk-v0001",
         variant="champion",
         prompt="Who wrote Faust?",
@@ -119,7 +121,7 @@ def test_an_answer_is_passed_on_and_recorded(recorded_spec: ModelServerSpec) -> 
     )
 
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_the_gateway_names_the_variant(recorded_spec: ModelServerSpec) -> None:
@@ -254,3 +256,27 @@ def test_a_wrong_replayed_time_is_refused(recorded_spec: ModelServerSpec) -> Non
     response = served.post({**ASK, "metadata": {"timestamp": "yesterday"}})
     assert response.status_code == 400
     assert "metadata.timestamp" in response.json()["error"]["message"]
+
+
+def test_a_stranger_is_neither_answered_nor_recorded(
+    recorded_spec: ModelServerSpec, tmp_path: Path
+) -> None:
+    served = Served(replace(recorded_spec, token_home=tmp_path), answer)
+    tokens, now = Tokens(tmp_path), datetime.now(UTC)
+    of_helpdesk, of_bank = (tokens.create(name, now=now) for name in ("helpdesk", "bank"))
+    statuses = {
+        token: served.post(ASK, headers={"authorization": f"Bearer {token}"}).status_code
+        for token in ("sk-unused", "la_wrong", of_bank, of_helpdesk)
+    }
+    assert list(statuses.values()) == [401, 401, 403, 200]
+    refused = served.post(ASK)
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert "llm-assets token create" in refused.json()["error"]["message"]
+    assert len(served.recorded) == 1
+
+
+def test_where_no_tokens_are_asked_for_the_header_does_not_matter(
+    recorded_spec: ModelServerSpec,
+) -> None:
+    served = Served(recorded_spec, answer)
+    assert served.post(ASK, headers={"authorization": "Bearer la_wrong"}).status_code == 200
