@@ -1,115 +1,185 @@
 """Reading log files of other systems into the collector's log.
 
-What cannot be read is listed by file, line, and reason and keeps nothing else from being read.
-Every record is written once: ids that the log already holds are counted as duplicates.
+What cannot be read goes to the quarantine and keeps nothing else from being read. Every record is
+written once: ids that the log already holds are counted as duplicates. Memory does not grow with
+the files, but for 16 bytes an id.
 """
 
 import functools
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import os
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-
-import pydantic
+from types import TracebackType
+from typing import Self
 
 from llm_assets.errors import UserError
-from llm_assets.feedback.formats import read_record
-from llm_assets.feedback.log import BadLine, Log, LogWriter, Record
-from llm_assets.records import Feedback, Interaction, first_problem
+from llm_assets.feedback.ingestion.files import LogFile
+from llm_assets.feedback.ingestion.ids_by_day import IdsByDay
+from llm_assets.feedback.ingestion.quarantine import QuarantineFile, rule_of
+from llm_assets.feedback.ingestion.report import IngestReport
+from llm_assets.feedback.ingestion.rows import Day, RowReader, Rows, digest_of
+from llm_assets.feedback.ingestion.units import Chunk, Problem, split
+from llm_assets.feedback.ingestion.workers import Workers
+from llm_assets.feedback.log import Log, LogWriter, Record, Scrub
+from llm_assets.records import Feedback, Interaction
 from llm_assets.storage import Partition
 
-_BATCH = 1000
-
-
-@dataclass
-class IngestReport:
-    """What became of the lines of the files."""
-
-    num_accepted: int = 0
-    num_duplicates: int = 0
-    bad_lines: list[BadLine] = field(default_factory=list)
-    partitions: set[Partition] = field(default_factory=set)
+_BATCH_BYTES = 32 * 2**20
+# Below, starting processes takes longer than reading.
+_MIN_BYTES_FOR_PROCESSES = 16 * 2**20
+_MAX_PROCESSES = 4
 
 
 def ingest(
-    files: Sequence[Path], *, application: str, home: Path, format_name: str | None = None
+    files: Sequence[Path],
+    *,
+    application: str,
+    home: Path,
+    make_scrub: Callable[[], Scrub],
+    format_name: str | None = None,
+    on_read: Callable[[int], None] = lambda _: None,
 ) -> IngestReport:
-    """Read the files into the log and return what became of their lines.
+    """Read files into the log and return what became of their units.
+
+    What was read is written in batches of about 32 MiB; interrupted, it is completed by doing it
+    again. `make_scrub` makes what cleans records; it is called in other processes too, so large
+    files need one that can be pickled. `on_read` is told how many bytes of the files were read.
 
     Raises:
-        UserError: a file cannot be opened; files before it were read.
+        OSError: the log or the quarantine could not be written.
     """
+    started = time.monotonic()
     report = IngestReport()
-    known = _KnownIds(home)
-    writers = {
-        Interaction: LogWriter(Log.interactions(home)),
-        Feedback: LogWriter(Log.feedback(home)),
-    }
-    batch: list[Record] = []
-
-    def write() -> None:
-        for kind, writer in writers.items():
-            writer.append([record for record in batch if type(record) is kind])
-        report.num_accepted += len(batch)
-        batch.clear()
-
-    for file in files:
-        for record in _records(file, application, format_name, report.bad_lines):
-            report.partitions.add(Partition(application=application, date=record.date))
-            if known.add(record):
-                batch.append(record)
-                if len(batch) >= _BATCH:
-                    write()
-            else:
-                report.num_duplicates += 1
-    write()
+    make_reader = functools.partial(RowReader, application, format_name, make_scrub)
+    reader = make_reader()
+    batch = _Batch(application, home, report)
+    quarantine = _Quarantine(home / "quarantine" / f"application={application}", report)
+    size_bytes = sum(file.stat().st_size for file in files)
+    with _row_source(size_bytes, reader, make_reader) as rows_of, quarantine:
+        for source, rows in rows_of(_chunks(files, on_read, report)):
+            reader.clean(rows)
+            quarantine.add(source, rows)
+            report.num_passed_over += rows.num_passed_over
+            batch.add(rows)
+    batch.write()
+    report.seconds = time.monotonic() - started
     return report
 
 
-class _KnownIds:
-    """The ids in the log, read a day at a time as days come up."""
+_Source = Callable[[Iterator[tuple[LogFile, Chunk]]], Iterator[tuple[LogFile, Rows]]]
 
-    def __init__(self, home: Path) -> None:
+
+@contextmanager
+def _row_source(
+    size_bytes: int, reader: RowReader, make_reader: Callable[[], RowReader]
+) -> Iterator[_Source]:
+    num_processes = min(len(os.sched_getaffinity(0)), _MAX_PROCESSES)
+    if size_bytes < _MIN_BYTES_FOR_PROCESSES or num_processes == 1:
+        yield lambda chunks: ((source, reader.read(chunk)) for source, chunk in chunks)
+    else:
+        with Workers(num_processes, make_reader) as workers:
+            yield workers.map
+
+
+def _chunks(
+    files: Sequence[Path], on_read: Callable[[int], None], report: IngestReport
+) -> Iterator[tuple[LogFile, Chunk]]:
+    for path in files:
+        source = LogFile(path, on_read)
+        blocks = source.blocks()
+        for chunk in split(blocks):
+            if isinstance(chunk, Problem):
+                report.damages.append(f"{path}:{chunk.number}: {chunk.reason}")
+            yield source, chunk
+        # A file that was given up before its end is hashed as a whole all the same.
+        with suppress(UserError):
+            deque(blocks, maxlen=0)
+
+
+class _Quarantine:
+    """The quarantines of the files, one after the other; a context that keeps whole ones only."""
+
+    def __init__(self, folder: Path, report: IngestReport) -> None:
+        self._folder = folder
+        self._report = report
+        self._source: LogFile | None = None
+        self._file: QuarantineFile | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, source: LogFile, rows: Rows) -> None:
+        if source is not self._source:
+            self._publish()
+            self._source, self._file = source, QuarantineFile(self._folder, source.path)
+        assert self._file
+        self._file.add(rows.quarantined)
+        for unit in rows.quarantined:
+            self._report.count_reason(rule_of(unit.reason))
+
+    def _publish(self) -> None:
+        if self._source and self._file:
+            published = self._file.publish(self._source.sha256)
+            if published:
+                self._report.quarantine_files.append(published)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._publish()
+        elif self._file:
+            self._file.discard()
+
+
+class _Batch:
+    """Rows that wait to be written together."""
+
+    def __init__(self, application: str, home: Path, report: IngestReport) -> None:
+        self._application = application
+        self._report = report
         self._logs = {Interaction: Log.interactions(home), Feedback: Log.feedback(home)}
-        # A cache of the method itself would keep every instance alive.
-        self._ids_of = functools.cache(self._read_ids)
+        # The rows were cleaned already, so nothing that needs cleaning is appended here.
+        self._writers = {kind: LogWriter(log, _refuse) for kind, log in self._logs.items()}
+        self._known = IdsByDay(self._digests)
+        self._lines: defaultdict[type[Record], defaultdict[Partition, list[bytes]]]
+        self._lines = defaultdict(lambda: defaultdict(list))
+        self._num_lines = 0
+        self._num_bytes = 0
 
-    def add(self, record: Record) -> bool:
-        """Remember a record's id; return whether it is new."""
-        partition = Partition(application=record.application, date=record.date)
-        ids = self._ids_of(type(record), partition)
-        is_new = record.record_id not in ids
-        ids.add(record.record_id)
-        return is_new
+    def add(self, rows: Rows) -> None:
+        for day, of_day in rows.by_day.items():
+            self._report.dates.add(day.date)
+            is_new = self._known.add(day, [row.digest for row in of_day])
+            lines = [row.line for row, new in zip(of_day, is_new, strict=True) if new]
+            self._report.num_duplicates += len(of_day) - len(lines)
+            if lines:
+                self._lines[day.kind][self._partition(day)] += lines
+                self._num_lines += len(lines)
+                self._num_bytes += sum(map(len, lines))
+        if self._num_bytes >= _BATCH_BYTES:
+            self.write()
 
-    def _read_ids(self, kind: type[Record], partition: Partition) -> set[str]:
-        return {record.record_id for record in self._logs[kind].read(partition)[0]}
+    def write(self) -> None:
+        for kind, lines in self._lines.items():
+            self._writers[kind].append_lines(lines)
+        self._report.num_accepted += self._num_lines
+        self._lines.clear()
+        self._num_lines = self._num_bytes = 0
+        self._known.forget()
+
+    def _partition(self, day: Day) -> Partition:
+        return Partition(application=self._application, date=day.date)
+
+    def _digests(self, day: Day) -> Iterator[bytes]:
+        return map(digest_of, self._logs[day.kind].ids(self._partition(day)))
 
 
-def _records(
-    file: Path, application: str, format_name: str | None, bad_lines: list[BadLine]
-) -> Iterator[Record]:
-    try:
-        with file.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    yield _record(line, application, format_name)
-                except UserError as error:
-                    bad_lines.append(BadLine(file=file, line=number, reason=str(error)))
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
-
-
-def _record(line: bytes, application: str, format_name: str | None) -> Record:
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"is not JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise UserError("is not a JSON object")
-    try:
-        return read_record(fields, application=application, format_name=format_name)
-    except pydantic.ValidationError as error:
-        raise UserError(first_problem(error)) from None
+def _refuse(record: Record) -> Record:
+    raise AssertionError(f"{type(record).__name__} was not cleaned")
