@@ -21,8 +21,10 @@ _CONTENT_RATING = 4
 def quality_scores(interactions: pl.DataFrame, feedback: pl.DataFrame) -> pl.DataFrame:
     """Return one row a rate for the interactions of a day, each with n and a 95 % interval.
 
-    `feedback` may hold everything known: what speaks of other interactions is passed over. Failed
-    interactions count in the error rate only.
+    `feedback` is joined; it may hold everything known, what speaks of other interactions is passed
+    over. Feedback on a session as a whole counts for the interaction that it was joined to, and
+    scores, which judges give and not users, nowhere. Failed interactions count in the error rate
+    only.
 
     - `satisfaction_rate`: of the answers with a thumb, rating or correction, those whose latest
       such signal is a thumb up or a rating of 4 or 5. A correction says the answer was wrong.
@@ -32,7 +34,8 @@ def quality_scores(interactions: pl.DataFrame, feedback: pl.DataFrame) -> pl.Dat
     A rate of nothing is nan.
     """
     answered = interactions.filter(pl.col("status") < 400)
-    about = feedback.join(answered.select("request_id"), on="request_id", how="semi")
+    given = feedback.filter(pl.col("kind") != "score")
+    about = given.join(answered.select("request_id"), on="request_id", how="semi")
     corrected = about.filter(pl.col("kind") == "correction")
     verdicts = _latest_verdicts(about)
     num_answered = answered.height

@@ -12,6 +12,7 @@ import polars as pl
 from llm_assets.applications import Application
 from llm_assets.assets.deployment import registered_model
 from llm_assets.assets.partitions import applications, model_versions
+from llm_assets.curation.votes import promising
 from llm_assets.drift.triggers import Cause, Decision, History, Window, decide
 from llm_assets.installation import Installation
 from llm_assets.manifest import application_of, next_version
@@ -160,10 +161,7 @@ def _windows(application: Application, installation: Installation) -> list[Windo
 
 def _count_usable(installation: Installation, application: str, *, since: datetime | None) -> int:
     first = date.min if since is None else since.date()
-    feedback = installation.feedback(application, first=first)
-    usable = feedback.filter(
-        (pl.col("kind") == "correction") | ((pl.col("kind") == "thumb") & (pl.col("value") > 0))
-    )
+    usable = promising(installation.feedback(application, first=first))
     return usable.height if since is None else usable.filter(pl.col("time") > since).height
 
 

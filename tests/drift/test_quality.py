@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from datetime import timedelta
 from typing import Any
@@ -78,3 +79,8 @@ def test_the_content_does_not_depend_on_the_order_of_feedback() -> None:
     assert quality_scores(interactions, feedback).equals(
         quality_scores(interactions, pl.DataFrame(feedback[::-1]))
     )
+
+
+def test_the_score_of_a_judge_is_nobody_s_feedback() -> None:
+    score = dataclasses.replace(a_thumb("f0", "r0", 1), kind=FeedbackKind.SCORE, name="judge")
+    assert rates(2, [score, a_thumb("f1", "r1", 1)])["feedback_rate"]["num_events"] == 1
