@@ -170,8 +170,9 @@ def _rate_day(installation: Installation, partition: Partition) -> pl.DataFrame:
     """Return the day's rates, with the feedback of later days joined in."""
     name, day = partition.application, partition.date
     late = timedelta(days=installation.application(name).curation.late_feedback_days)
+    feedback = installation.feedback(name, day, day + late)
     return quality.quality_scores(
-        installation.interactions(name, day, day), installation.feedback(name, day, day + late)
+        installation.interactions(name, day, day), feedback.filter(~pl.col("is_over_cap"))
     )
 
 
@@ -204,6 +205,15 @@ def _reference_days(installation: Installation, version: str) -> list[date]:
     return reference_dates(days, config=installation.application(application).drift)
 
 
+def _version_of(installation: Installation, application: str, model: str) -> str:
+    """Return the model version that a model's traffic is held against.
+
+    A model that is served elsewhere goes by a name of its own: the champion stands for it.
+    """
+    entry = installation.registry.entry(application)
+    return model if model in entry.versions or entry.champion is None else entry.champion
+
+
 def _score_day(
     installation: Installation, partition: Partition
 ) -> tuple[str, list[scores.DriftScore], bytes | None]:
@@ -213,7 +223,7 @@ def _score_day(
     prompts = embeddings.embeddable(rows)
     if not prompts:
         return "none", scores.undefined_scores("no prompts on this day", n=0, num_baseline=0), None
-    version = str(rows["model_version"].mode().sort()[0])
+    version = _version_of(installation, name, str(rows["model_version"].mode().sort()[0]))
     store, n = BaselineStore(installation.lance), len(prompts)
     if version not in store.model_versions(name):
         reason = f"{version} has no baseline yet"

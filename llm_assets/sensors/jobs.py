@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from llm_assets.assets import curation, deployment, drift, evaluation, feedback, training
+from llm_assets.assets import curation, deployment, drift, evaluation, feedback, implicit, training
 
 APPLICATION_TAG = "llm_assets/application"
 CAUSE_TAG = "llm_assets/cause"
@@ -16,8 +16,9 @@ daily_logs = dg.define_asset_job(
         drift.prompt_embeddings,
         drift.drift_scores,
         drift.quality_scores,
+        implicit.implicit_feedback,
     ],
-    description="Work through days of logs: tables, embeddings, drift, quality.",
+    description="Work through days of logs: tables, embeddings, drift, quality, signals.",
 )
 
 first_baseline = dg.define_asset_job(
