@@ -1,14 +1,17 @@
 """The command line: `llm-assets <command>`; errors are one line on stderr and exit code 1."""
 
 import argparse
+import contextlib
+import functools
 import json
 import os
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with 0 only on success."""
     # Dagster announces each of its newer features that we use, at every start.
     warnings.filterwarnings("ignore", module=r"dagster\b")
+    warnings.filterwarnings("ignore", message=".*is currently in (beta|preview)")
     options = _parser().parse_args(arguments)
     try:
         sys.exit(options.run(options))
@@ -43,8 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text)
+    def command(name: str, run: Any, text: str, group: Any = commands) -> argparse.ArgumentParser:
+        added = group.add_parser(name, help=text, description=text)
         added.add_argument("--json", action="store_true", help="print JSON")
         added.set_defaults(run=run)
         return added
@@ -55,11 +59,27 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--size", choices=("full", "small"), default="full")
     command("demo-drift", _demo_drift, "Replay months of conversations and score their drift.")
     ingest = command("ingest", _ingest, "Read log files into the collector's log.")
-    ingest.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    ingest.add_argument("files", nargs="+", type=Path, metavar="FILE_OR_DIRECTORY")
     ingest.add_argument("--application", required=True)
     ingest.add_argument("--format", help="the format of every line; recognised if left out")
+    ingest.add_argument(
+        "--strict", action="store_true", help="exit with 1 if anything went to the quarantine"
+    )
     reproduce = command("reproduce", _reproduce, "Train a version again and compare the weights.")
     reproduce.add_argument("model_version")
+    erase = command("erase", _erase, "Remove a user's data from every store and version.")
+    erase.add_argument("--user", required=True, help="the id, as the application sends it")
+    erase.add_argument("--application", help="of this application only; of all if left out")
+    erase.add_argument("--dry-run", action="store_true", help="only say what it would do")
+    text = "Say who may send an application's records and ask its model."
+    tokens = commands.add_parser("token", help=text, description=text)
+    actions = tokens.add_subparsers(required=True, metavar="action")
+    create = command("create", _token_create, "Make a token; it is shown only now.", actions)
+    create.add_argument("--application", required=True)
+    create.add_argument("--name", help="what it is revoked by; made from the application's name")
+    command("list", _token_list, "List the tokens, which are themselves not kept.", actions)
+    revoke = command("revoke", _token_revoke, "Refuse a token from now on.", actions)
+    revoke.add_argument("name")
     return parser
 
 
@@ -104,32 +124,48 @@ def _demo_drift(options: argparse.Namespace) -> int:
 def _ingest(options: argparse.Namespace) -> int:
     from llm_assets.feedback.formats import require_format
     from llm_assets.feedback.ingest import ingest
+    from llm_assets.feedback.ingestion.files import find_files
+    from llm_assets.feedback.scrubbing.key import load_or_create_key
+    from llm_assets.feedback.scrubbing.scrubber import Scrubbers
     from llm_assets.installation import Installation
 
     installation = Installation(Settings.from_environment())
-    installation.application(options.application)
+    application = installation.application(options.application)
     require_format(options.format)
-    report = ingest(
-        options.files,
-        application=options.application,
-        home=installation.home,
-        format_name=options.format,
-    )
-    for bad_line in report.bad_lines:
-        print(bad_line, file=sys.stderr)
-    days = sorted(partition.date.isoformat() for partition in report.partitions)
-    counts = {
-        "accepted": report.num_accepted,
-        "duplicates": report.num_duplicates,
-        "unreadable": len(report.bad_lines),
-        "days": len(days),
-    }
-    if options.json:
-        print(json.dumps(counts))
-    else:
-        span = f" from {days[0]} to {days[-1]}" if days else ""
-        print(", ".join(f"{value} {name}" for name, value in counts.items()) + span)
-    return 1 if report.bad_lines else 0
+    files = find_files(options.files)
+    # Not the installation's own: other processes have to make one like it.
+    configs = {options.application: application.feedback.personal_data}
+    make_scrub = functools.partial(Scrubbers, configs, load_or_create_key(installation.home))
+    with _progress(sum(file.stat().st_size for file in files)) as on_read:
+        report = ingest(
+            files,
+            application=options.application,
+            home=installation.home,
+            make_scrub=make_scrub,
+            format_name=options.format,
+            on_read=on_read,
+        )
+    for damage in report.damages:
+        print(f"llm-assets: {damage}", file=sys.stderr)
+    print(json.dumps(report.to_fields()) if options.json else report.describe())
+    if report.is_in_vain:
+        raise UserError(f"nothing could be read: {report.reasons.most_common(1)[0][0]}")
+    return 1 if options.strict and report.num_quarantined else 0
+
+
+@contextlib.contextmanager
+def _progress(num_bytes: int) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how much of the files was read, and how long the rest may take."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading", total=num_bytes)
+        yield lambda num: progress.advance(task, num)
 
 
 def _reproduce(options: argparse.Namespace) -> int:
@@ -147,6 +183,73 @@ def _reproduce(options: argparse.Namespace) -> int:
         for name, (then, now) in result.changed_libraries.items():
             print(f"  {name} was {then}, is {now}")
     return 0 if result.is_equal else 1
+
+
+def _erase(options: argparse.Namespace) -> int:
+    import dagster as dg
+
+    from llm_assets.bootstrap import prepare_dagster_home
+    from llm_assets.erase.run import erase, preview
+    from llm_assets.erase.told import describe, to_json
+    from llm_assets.installation import Installation
+
+    installation = Installation(Settings.from_environment())
+    if options.application is not None:
+        installation.application(options.application)
+    chosen = {"user": options.user, "application": options.application}
+    if options.dry_run:
+        outcome = preview(installation, **chosen, now=datetime.now(UTC))
+    else:
+        prepare_dagster_home(installation.settings)
+        with dg.DagsterInstance.get() as instance:
+            outcome = erase(installation, instance, **chosen, say=_say)
+    if not outcome.is_known:
+        raise UserError(
+            "nothing was found of this user; the id must be exactly what the application sends"
+        )
+    if options.json:
+        print(json.dumps(to_json(outcome, is_dry=options.dry_run)))
+    else:
+        print(describe(outcome, is_dry=options.dry_run))
+    return 1 if outcome.left else 0
+
+
+def _say(text: str) -> None:
+    print(f"llm-assets: {text}", file=sys.stderr, flush=True)
+
+
+def _token_create(options: argparse.Namespace) -> int:
+    from llm_assets.installation import Installation
+
+    installation = Installation(Settings.from_environment())
+    installation.application(options.application)
+    now = datetime.now(UTC)
+    token = installation.tokens.create(options.application, options.name, now=now)
+    print(json.dumps({"token": token}) if options.json else token)
+    return 0
+
+
+def _token_list(options: argparse.Namespace) -> int:
+    from llm_assets.tokens import Tokens
+
+    rows = [
+        {"name": t.name, "application": t.application, "created": f"{t.created:%Y-%m-%d %H:%M} UTC"}
+        for t in Tokens(Settings.from_environment().home).read()
+    ]
+    if options.json:
+        print(json.dumps(rows))
+    for row in () if options.json else rows:
+        print("  ".join(row.values()))
+    return 0
+
+
+def _token_revoke(options: argparse.Namespace) -> int:
+    from llm_assets.tokens import Tokens
+
+    token = Tokens(Settings.from_environment().home).revoke(options.name)
+    revoked = {"name": token.name, "application": token.application}
+    print(json.dumps(revoked) if options.json else f"{token.name}: revoked")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,16 +1,22 @@
 """What an installation would say of itself: who serves, what was seen, what would start a cycle."""
 
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from llm_assets.applications import Application
 from llm_assets.bootstrap import prepare_dagster_home
 from llm_assets.drift.triggers import Window
+from llm_assets.erasures import Erasures, reaches
+from llm_assets.feedback import unassigned
 from llm_assets.installation import Installation
+from llm_assets.manifest import application_of
 from llm_assets.serving.status import ServingStatus
 from llm_assets.settings import Settings
 from llm_assets.storage import Partition
 
 _SHOWN_DAYS = 5
+_SHOWN_IDS = 5
 
 
 def gather(settings: Settings) -> dict[str, Any]:
@@ -21,7 +27,8 @@ def gather(settings: Settings) -> dict[str, Any]:
     from llm_assets.sensors.cycle import decide_for
 
     installation = Installation(settings)
-    applications = installation.applications()
+    applications, now = installation.applications(), datetime.now(UTC)
+    erasures = Erasures.of(settings.home).all()
     serving = ServingStatus.read(settings.home)
     prepare_dagster_home(settings)
     described: dict[str, Any] = {}
@@ -36,6 +43,12 @@ def gather(settings: Settings) -> dict[str, Any]:
                 "is_serving": serving.is_live and endpoint is not None and endpoint.ready,
                 "num_days": len(installation.table("interaction_logs").dates(name)),
                 "drift": _drift(application, installation),
+                "orphans": _shown_ids(installation.orphans(name, now=now)["feedback_id"].to_list()),
+                "erased_data": [
+                    {**asdict(reach), "last_erased": f"{reach.last_erased}", "summary": str(reach)}
+                    for reach in reaches(erasures, champions=[entry.champion or ""])
+                    if application_of(reach.model_version) == name
+                ],
                 "would_start": decision.should_start,
                 "cause": decision.cause,
                 "reason": decision.reason,
@@ -46,6 +59,10 @@ def gather(settings: Settings) -> dict[str, Any]:
         "ui": settings.ui_url,
         "is_running": serving.is_live,
         "applications": described,
+        "interrupted_erasures": sum(erasure.finished_at is None for erasure in erasures),
+        "unassigned_feedback": _shown_ids(
+            [feedback.feedback_id for feedback in unassigned.read(settings.home)]
+        ),
     }
 
 
@@ -66,11 +83,26 @@ def describe(status: dict[str, Any]) -> str:
             f"{name}: champion {application['champion'] or 'none'} ({serves})",
             f"  versions: {versions}",
             f"  {application['num_days']} days of interactions",
+            *_orphans(application["orphans"]),
+            *(f"  {reach['summary']}" for reach in application["erased_data"]),
             *(f"  drift {day['date']}: {day['summary']}" for day in application["drift"]),
             f"  {'a cycle starts' if application['would_start'] else 'no cycle'}: "
             f"{application['reason']}",
         ]
+    if status["interrupted_erasures"]:
+        lines += ["", "an erasure was interrupted: `llm-assets erase` the same user again"]
+    num_unassigned = status["unassigned_feedback"]["num"]
+    if num_unassigned:
+        lines += ["", f"{num_unassigned} feedback of requests that no application knows"]
     return "\n".join(lines)
+
+
+def _shown_ids(ids: list[str]) -> dict[str, Any]:
+    return {"num": len(ids), "ids": ids[:_SHOWN_IDS]}
+
+
+def _orphans(orphans: dict[str, Any]) -> list[str]:
+    return [f"  {orphans['num']} feedback whose request never came"] if orphans["num"] else []
 
 
 def _drift(application: Application, installation: Installation) -> list[dict[str, Any]]:

@@ -135,7 +135,7 @@ def test_adding_an_application_is_adding_a_file(
         an_installation(tmp_path, tiny_base_model) as installation,
         dg.DagsterInstance.ephemeral() as instance,
     ):
-        log = LogWriter(installation.interaction_log)
+        log = LogWriter(installation.interaction_log, lambda record: record)
         log.append([an_interaction("r1", application="bank")])
         context = dg.build_sensor_context(instance, resources={"installation": installation})
         assert isinstance(new_logs_sensor(context), dg.SkipReason)

@@ -1,6 +1,8 @@
+import gzip
 import json
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -68,47 +70,116 @@ def test_ingest_says_what_became_of_the_lines(
     installation: Installation, log_file: Path, capsys: Capture
 ) -> None:
     assert ingest(log_file) == 0
-    assert capsys.readouterr().out == (
-        "3 accepted, 0 duplicates, 0 unreadable, 2 days from 2026-03-01 to 2026-03-03\n"
+    assert capsys.readouterr().out.startswith(
+        "3 accepted, 0 duplicates, 0 passed over, 0 quarantined, "
+        "2 days from 2026-03-01 to 2026-03-03, in "
     )
     assert ingest(log_file, "--json") == 0
     counts = json.loads(capsys.readouterr().out)
-    assert counts == {"accepted": 0, "duplicates": 3, "unreadable": 0, "days": 2}
+    assert counts.pop("seconds") > 0
+    assert counts.pop("rows_per_second") > 0
+    assert counts == {
+        "accepted": 0,
+        "duplicates": 3,
+        "passed_over": 0,
+        "quarantined": 0,
+        "reasons": {},
+        "quarantine_files": [],
+        "days": 2,
+    }
     assert len(installation.interaction_log.partitions()) == 2
 
 
-def test_ingest_of_a_corrupt_line_keeps_the_others_and_fails(
+def test_ingest_of_corrupt_lines_keeps_the_others_and_counts_their_reasons(
     installation: Installation, log_file: Path, capsys: Capture
 ) -> None:
     with log_file.open("ab") as file:
-        file.write(b"{half\n")
-    assert ingest(log_file) == 1
-    captured = capsys.readouterr()
-    assert captured.out.startswith("3 accepted, 0 duplicates, 1 unreadable, 2 days")
-    (line,) = captured.err.splitlines()
-    assert line.startswith(f"{log_file}:4: is not JSON: ")
+        file.write(b"[7]\n[8]\n")
+    assert ingest(log_file) == 0
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first.startswith("3 accepted, 0 duplicates, 0 passed over, 2 quarantined, 2 days")
+    assert second == "  2 is not a JSON object"
+    (path,) = installation.home.glob("quarantine/application=helpdesk/*.ndjson")
+    assert third == f"quarantine: {path}"
     assert len(installation.interaction_log.partitions()) == 2
 
 
-def test_ingest_of_nothing_is_nothing(
-    installation: Installation, tmp_path: Path, capsys: Capture
+@pytest.mark.usefixtures("installation")
+def test_a_strict_ingest_fails_only_when_something_is_in_quarantine(
+    log_file: Path, capsys: Capture
 ) -> None:
+    assert ingest(log_file, "--strict") == 0
+    with log_file.open("ab") as file:
+        file.write(b"{half\n")
+    assert ingest(log_file, "--strict") == 1
+    assert "1 quarantined" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("installation")
+def test_ingest_of_which_nothing_can_be_read_fails(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("one\ntwo\n")
+    assert ingest(path) == 1
+    assert error_line(capsys).startswith("llm-assets: nothing could be read: is not JSON: ")
+
+
+@pytest.mark.usefixtures("installation")
+def test_ingest_reads_folders_and_archives(log_file: Path, capsys: Capture) -> None:
+    folder = log_file.parent / "logs"
+    folder.mkdir()
+    (folder / "a.jsonl.gz").write_bytes(gzip.compress(log_file.read_bytes()))
+    (folder / "README.md").write_text("no log")
+    assert ingest(folder, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["accepted"] == 3
+
+
+@pytest.mark.usefixtures("installation")
+def test_a_torn_archive_is_one_line_and_what_came_before_is_kept(
+    log_file: Path, capsys: Capture
+) -> None:
+    archive = log_file.with_suffix(".gz")
+    archive.write_bytes(gzip.compress(log_file.read_bytes())[:-8])
+    assert ingest(archive) == 0
+    captured = capsys.readouterr()
+    assert captured.err == f"llm-assets: {archive}:4: the archive is truncated\n"
+    assert captured.out.startswith("3 accepted")
+
+
+@pytest.mark.usefixtures("installation")
+def test_ingest_shows_its_progress_on_a_terminal(
+    log_file: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ingest(log_file) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert ingest(log_file) == 0
+    captured = capsys.readouterr()
+    assert "bytes" in captured.err
+    assert captured.out.startswith("0 accepted, 3 duplicates")
+
+
+@pytest.mark.usefixtures("installation")
+def test_ingest_of_nothing_is_nothing(tmp_path: Path, capsys: Capture) -> None:
     empty = tmp_path / "empty.ndjson"
     empty.touch()
     assert ingest(empty) == 0
-    assert capsys.readouterr().out == "0 accepted, 0 duplicates, 0 unreadable, 0 days\n"
+    assert capsys.readouterr().out.startswith(
+        "0 accepted, 0 duplicates, 0 passed over, 0 quarantined, 0 days, in "
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["missing.ndjson"], "missing.ndjson: cannot be read: No such file or directory"),
-        (["--format", "csv", "x"], "format: must be one of native, openai-chat, got 'csv'"),
+        (["--format", "csv", "x"], "format: must be one of native, openai-chat, "),
         (["--application", "bank", "x"], "application 'bank': no "),
     ],
 )
+@pytest.mark.usefixtures("installation")
 def test_ingest_of_what_is_not_there_is_one_line(
-    installation: Installation, capsys: Capture, arguments: list[str], message: str
+    capsys: Capture, arguments: list[str], message: str
 ) -> None:
     assert run("ingest", "--application", "helpdesk", *arguments) == 1
     assert error_line(capsys).startswith(f"llm-assets: {message}")
@@ -127,6 +198,8 @@ def test_the_status_of_an_empty_home_is_clear(installation: Installation, capsys
         "is_serving": False,
         "num_days": 0,
         "drift": [],
+        "orphans": {"num": 0, "ids": []},
+        "erased_data": [],
         "would_start": False,
         "cause": None,
         "reason": "no window with defined drift scores yet; 0 new feedback of 200 needed",
@@ -204,7 +277,48 @@ def test_a_home_that_cannot_be_made_is_one_line(
     assert error_line(capsys).startswith("llm-assets: /dev/null/home")
 
 
-@pytest.mark.parametrize("arguments", [[], ["dance"], ["ingest", "x"], ["demo", "--size", "tiny"]])
+def test_a_token_is_shown_once_then_listed_by_its_name_and_revoked(
+    installation: Installation, capsys: Capture
+) -> None:
+    assert run("token", "list") == 0
+    assert capsys.readouterr().out == ""
+    assert run("token", "create", "--application", "helpdesk") == 0
+    token = capsys.readouterr().out.strip()
+    assert installation.tokens.application_of(token) == "helpdesk"
+    assert run("token", "create", "--application", "helpdesk", "--name", "web", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["token"].startswith("la_")
+    assert run("token", "list") == 0
+    listed = capsys.readouterr().out
+    assert [line.split()[:2] for line in listed.splitlines()] == [
+        ["helpdesk-1", "helpdesk"],
+        ["web", "helpdesk"],
+    ]
+    assert token not in listed
+    assert run("token", "revoke", "helpdesk-1") == 0
+    assert capsys.readouterr().out == "helpdesk-1: revoked\n"
+    assert installation.tokens.application_of(token) is None
+    assert run("token", "list", "--json") == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["web"]
+
+
+@pytest.mark.usefixtures("installation")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["create", "--application", "bank"], "application 'bank': no "),
+        (["revoke", "web"], "token 'web': there is none of that name"),
+    ],
+)
+def test_a_token_of_nothing_is_one_line(
+    capsys: Capture, arguments: list[str], message: str
+) -> None:
+    assert run("token", *arguments) == 1
+    assert error_line(capsys).startswith(f"llm-assets: {message}")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["dance"], ["token"], ["ingest", "x"], ["demo", "--size", "tiny"]]
+)
 def test_a_command_that_does_not_exist_is_a_usage_error(
     capsys: Capture, arguments: list[str]
 ) -> None:

@@ -32,6 +32,11 @@ GRAPH = {
     "embedding_baseline": ("drift", model_versions, {"prompt_embeddings", "curated_dataset"}),
     "drift_scores": ("drift", days_of_applications, {"prompt_embeddings", "embedding_baseline"}),
     "quality_scores": ("drift", days_of_applications, {"interaction_logs", "feedback_logs"}),
+    "implicit_feedback": (
+        "feedback",
+        days_of_applications,
+        {"interaction_logs", "prompt_embeddings"},
+    ),
     "curated_dataset": ("curation", model_versions, {"interaction_logs", "feedback_logs"}),
     "finetuned_checkpoint": ("training", model_versions, {"curated_dataset"}),
     "eval_report": ("evaluation", model_versions, {"finetuned_checkpoint"}),

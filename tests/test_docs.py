@@ -1,7 +1,9 @@
 """What the documents say is true of the code."""
 
+import gzip
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,12 @@ import pydantic
 import pytest
 
 from llm_assets.applications import Application
+from llm_assets.cli import main
+from llm_assets.feedback.formats import FORMATS
+from llm_assets.records import FeedbackKind
+from tests.feedback.collecting import a_process, installation_in, interactions
+from tests.installations import free_port
+from tests.records import an_interaction
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,6 +51,8 @@ def test_every_key_of_an_application_is_documented_with_its_default() -> None:
         default = expected[key]
         if default is ...:
             assert shown == "required"
+        elif isinstance(default, frozenset):
+            assert set(json.loads(shown.strip("`"))) == default
         elif not isinstance(default, list):
             assert json.loads(shown.strip("`")) == default
 
@@ -59,3 +69,39 @@ def test_every_link_between_documents_leads_to_a_file() -> None:
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_every_format_and_kind_of_feedback_is_documented() -> None:
+    text = (ROOT / "docs" / "feedback.md").read_text()
+    formats = text.partition("## Read what was logged elsewhere")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", formats, re.MULTILINE) == [f.name for f in FORMATS]
+    named = set(re.findall(r"`([a-z_]+)`", text))
+    assert {kind.value for kind in FeedbackKind} <= named
+
+
+def test_the_examples_about_feedback_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "feedback.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 2
+    installation = installation_in(tmp_path, "helpdesk")
+    with a_process(installation) as (_, url):
+        for example in examples:
+            exec(compile(example.replace("http://127.0.0.1:8080", url), "feedback.md", "exec"), {})
+    (interaction,) = interactions(installation)
+    assert interaction.user_id == "u-1"
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLM_ASSETS_HOME", str(installation.home))
+    monkeypatch.setenv("LLM_ASSETS_APPLICATIONS", str(installation.settings.applications))
+    monkeypatch.setenv("LLM_ASSETS_PORT", str(free_port()))
+    monkeypatch.setenv("DAGSTER_HOME", str(installation.settings.dagster_home))
+    Path("exports").mkdir()
+    Path("exports/one.jsonl").write_bytes(an_interaction("r2").to_json())
+    Path("more.jsonl.gz").write_bytes(gzip.compress(an_interaction("r3").to_json()))
+    commands = re.findall(r"^llm-assets (.+)$", text, re.MULTILINE)
+    assert {command.split()[0] for command in commands} == {"ingest", "token", "erase"}
+    for command in commands:
+        with pytest.raises(SystemExit) as ended:
+            main(shlex.split(command))
+        assert ended.value.code == 0, command
+    assert [interaction.request_id for interaction in interactions(installation)] == ["r2", "r3"]

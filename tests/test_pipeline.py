@@ -88,8 +88,8 @@ def _write_logs(installation: Installation) -> None:
         request_id, desk = f"r{number}", DESKS[subject % len(DESKS)]
         interactions.append(an_interaction(request_id, time=time, prompt=prompt, response="?"))
         corrections.append(a_correction(f"f{number}", request_id, desk, time=time))
-    LogWriter(installation.interaction_log).append(interactions)
-    LogWriter(installation.feedback_log).append(corrections)
+    LogWriter(installation.interaction_log, lambda record: record).append(interactions)
+    LogWriter(installation.feedback_log, lambda record: record).append(corrections)
 
 
 def _add_partitions(instance: dg.DagsterInstance) -> None:

@@ -77,8 +77,9 @@ def curate(
 ) -> Dataset:
     """Make a dataset out of corrections and thumbs up.
 
-    A correction gives the answer that the user wanted, a thumb up confirms the one given. Of
-    several signals of one request the latest correction counts, else the latest thumb. Requests
+    `feedback` is joined and capped. A correction gives the answer that the user wanted, and so do
+    an edited answer and the preferred one of two; a thumb up confirms the one given. Of several
+    signals of one request the latest correction counts, else the latest thumb. Requests
     with the same normalised prompt (see `normalise`: thin, it finds no paraphrases) are one row;
     where they want different answers the majority wins, then a correction, then the newest. The
     row names all requests and feedback behind the winning answer.

@@ -1,7 +1,10 @@
 """Curated datasets in LanceDB: a table an application, and a tag on it a model version."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import polars as pl
 
 from llm_assets.curation.dataset import DATASET_SCHEMA, Dataset
 from llm_assets.manifest import application_of
@@ -30,6 +33,10 @@ class DatasetStore:
     def model_versions(self, application: str) -> list[str]:
         """Return the model versions that have a dataset."""
         return VersionedTable(self.root, f"curated_dataset_{application}").tags()
+
+    def rewrite(self, application: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+        """Let `change` take rows out of the datasets of all model versions, for good."""
+        VersionedTable(self.root, f"curated_dataset_{application}").rewrite(change)
 
     def _table(self, model_version: str) -> VersionedTable:
         return VersionedTable(self.root, f"curated_dataset_{application_of(model_version)}")

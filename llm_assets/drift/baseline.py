@@ -1,6 +1,6 @@
 """What a model version's users are expected to ask: the prompts that today's are compared with."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -75,6 +75,20 @@ class BaselineStore:
     def model_versions(self, application: str) -> list[str]:
         """Return the model versions that have a baseline."""
         return VersionedTable(self.root, f"embedding_baseline_{application}").tags()
+
+    def count(self, model_version: str, is_theirs: Callable[[str], bool]) -> int:
+        """Return how many prompts of a baseline are somebody's."""
+        frame = self._table(model_version).read(model_version)
+        return sum(map(is_theirs, frame["prompt"].to_list()))
+
+    def remove(self, application: str, is_theirs: Callable[[str], bool]) -> None:
+        """Take somebody's prompts out of the baselines of all model versions, for good."""
+
+        def kept(frame: pl.DataFrame) -> pl.DataFrame:
+            gone = [is_theirs(prompt) for prompt in frame["prompt"].to_list()]
+            return frame.filter(~pl.Series(gone, dtype=pl.Boolean))
+
+        VersionedTable(self.root, f"embedding_baseline_{application}").rewrite(kept)
 
     def _table(self, model_version: str) -> VersionedTable:
         return VersionedTable(self.root, f"embedding_baseline_{application_of(model_version)}")

@@ -6,7 +6,7 @@ another embedder never meets the vectors of this one.
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 
 from llm_assets.errors import UserError
+from llm_assets.storage import locked
+from llm_assets.versioned_table import forget_versions, last_written
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -65,18 +67,14 @@ class EmbeddingCache:
 
     def read(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the vectors of those keys that are known."""
-        if not (self.root / "prompt_embeddings.lance").exists():
+        if self._open() is None:
             return {}
-        import lancedb
-
-        table = lancedb.connect(self.root).open_table("prompt_embeddings")
-        index = _polars(
-            table.search().select(["key"]).with_row_id(True).limit(table.count_rows()).to_arrow()
-        )
-        wanted = index.filter(pl.col("key").is_in(set(keys))).unique("key", keep="first")
-        if wanted.is_empty():
-            return {}
-        rows = _polars(table.take_row_ids(wanted["_rowid"].to_list()).to_arrow())
+        with locked(self._lock, alone=False):
+            table = self._open()
+            wanted = _row_ids(table, keys)
+            if not wanted:
+                return {}
+            rows = _polars(table.take_row_ids(list(wanted.values())).to_arrow())
         return dict(zip(rows["key"].to_list(), rows["vector"].to_numpy(), strict=True))
 
     def add(self, keys: Sequence[str], vectors: np.ndarray) -> None:
@@ -90,10 +88,47 @@ class EmbeddingCache:
                 "vector": pl.Series(vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])),
             }
         ).to_arrow()
-        table = lancedb.connect(self.root).create_table(
-            "prompt_embeddings", schema=rows.schema, exist_ok=True
-        )
-        table.add(rows)
+        with locked(self._lock, alone=False):
+            table = lancedb.connect(self.root).create_table(
+                "prompt_embeddings", schema=rows.schema, exist_ok=True
+            )
+            table.add(rows)
+
+    def count(self, keys: Collection[str]) -> int:
+        """Return how many rows have one of the keys."""
+        return 0 if (table := self._open()) is None else len(_row_ids(table, keys))
+
+    def remove(self, keys: Collection[str]) -> int:
+        """Take vectors away, from the disk too, and return how many rows they were.
+
+        A vector tells much of its prompt. Readers and writers wait.
+        """
+        import lancedb
+
+        if (table := self._open()) is None:
+            return 0
+        with locked(self._lock, alone=True):
+            table = self._open()
+            before = last_written(table)
+            rows = _polars(table.to_arrow())
+            kept = rows.filter(~pl.col("key").is_in(set(keys)))
+            # Deleting only marks rows, and compaction leaves them where few are marked.
+            lancedb.connect(self.root).create_table(
+                "prompt_embeddings", kept.to_arrow(), mode="overwrite"
+            )
+            forget_versions(self._open(), written_until=before)
+        return rows.height - kept.height
+
+    @property
+    def _lock(self) -> Path:
+        return self.root / ".prompt_embeddings.lock"
+
+    def _open(self) -> Any:
+        if not (self.root / "prompt_embeddings.lance").exists():
+            return None
+        import lancedb
+
+        return lancedb.connect(self.root).open_table("prompt_embeddings")
 
 
 def embed(
@@ -115,7 +150,7 @@ def embed(
             )
     if not prompts:
         return np.empty((0, NUM_DIMENSIONS), np.float32)
-    keys = [_key(embedder.name, prompt) for prompt in prompts]
+    keys = [key_of(embedder.name, prompt) for prompt in prompts]
     distinct = dict(zip(keys, prompts, strict=True))
     known = cache.read(list(distinct))
     missing = [key for key in distinct if key not in known]
@@ -132,8 +167,19 @@ def embeddable(interactions: pl.DataFrame) -> list[str]:
     return prompts.filter(prompts.str.strip_chars() != "").to_list()
 
 
-def _key(embedder: str, prompt: str) -> str:
+def key_of(embedder: str, prompt: str) -> str:
+    """Return the key under which the cache holds a prompt's vector."""
     return hashlib.sha256(f"{embedder}\0{prompt}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _row_ids(table: Any, keys: Collection[str]) -> dict[str, int]:
+    """Return where each of the keys that are known stands."""
+    num_rows = table.count_rows()
+    if not num_rows:
+        return {}
+    index = _polars(table.search().select(["key"]).with_row_id(True).limit(num_rows).to_arrow())
+    found = index.filter(pl.col("key").is_in(set(keys))).unique("key", keep="first")
+    return dict(found.select("key", "_rowid").iter_rows())
 
 
 def _polars(table: Any) -> pl.DataFrame:

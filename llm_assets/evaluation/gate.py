@@ -70,7 +70,7 @@ def gate(report: "EvalReport", *, config: EvaluationConfig) -> Verdict:
                 candidate.interval_low > report.majority_rate,
                 f"accuracy {candidate.accuracy:.3f} ({candidate.interval_low:.3f} to "
                 f"{candidate.interval_high:.3f}) must lie above {report.majority_rate:.3f} of "
-                f"always answering {report.majority_target!r}",
+                "always giving the most frequent answer",
             ),
         )
     )

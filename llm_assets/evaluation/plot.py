@@ -1,8 +1,13 @@
 """A picture of what each model gets right, target by target."""
 
 import io
+from collections.abc import Sequence
 
-from llm_assets.evaluation.report import EvalReport
+from llm_assets.evaluation.report import EvalReport, TargetScore
+
+# What fewer samples want may be one user's own words, and the erasure of a user does not reach
+# the pictures that Dagster keeps.
+_MIN_SAMPLES_OF_A_NAME = 5
 
 
 def accuracy_png(report: EvalReport) -> bytes:
@@ -10,7 +15,7 @@ def accuracy_png(report: EvalReport) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    targets = list(reversed(report.targets))
+    targets = list(reversed(named_targets(report.targets)))
     positions = range(len(targets))
     figure = Figure(figsize=(6.5, 1.2 + 0.4 * len(targets)), layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -37,3 +42,19 @@ def accuracy_png(report: EvalReport) -> bytes:
     file = io.BytesIO()
     canvas.print_png(file)
     return file.getvalue()
+
+
+def named_targets(targets: Sequence[TargetScore]) -> list[TargetScore]:
+    """Return the frequent targets, and all rare ones as one."""
+    named = [target for target in targets if target.n >= _MIN_SAMPLES_OF_A_NAME]
+    rare = [target for target in targets if target.n < _MIN_SAMPLES_OF_A_NAME]
+    if rare:
+        named.append(
+            TargetScore(
+                target=f"{len(rare)} rare ones",
+                n=sum(target.n for target in rare),
+                num_correct_candidate=sum(target.num_correct_candidate for target in rare),
+                num_correct_champion=sum(target.num_correct_champion for target in rare),
+            )
+        )
+    return named

@@ -30,7 +30,7 @@ def evaluate(
     samples are done.
 
     Raises:
-        AskError: `ask` raised; the message names the sample.
+        AskError: `ask` raised; the message gives the sample's number, never its text.
         UserError: there are no samples.
     """
     prompts, targets = samples["prompt"].to_list(), samples["target"].to_list()
@@ -44,7 +44,7 @@ def evaluate(
                 row = futures[future]
                 error = future.exception()
                 if error is not None:
-                    raise AskError(f"sample {row} ({prompts[row][:80]!r}): {error!r}") from error
+                    raise AskError(f"sample {row}: {error!r}") from error
                 answers[row] = future.result()
                 if progress is not None:
                     progress(num_done, len(prompts))

@@ -89,14 +89,15 @@ def tokenize(
     if not tokenizer.chat_template:
         raise UserError("the base model's tokenizer has no chat template, training needs one")
     tokenized = [_tokenize_row(row, tokenizer, system_prompt) for row in rows]
-    for row, tokens in zip(rows, tokenized, strict=True):
+    # By number and not by text: the message ends up where no erasure of a user reaches.
+    for number, tokens in enumerate(tokenized, start=1):
         if len(tokens) > config.max_length:
             raise UserError(
-                f"the row with prompt {_shortened(row.prompt)} has {len(tokens)} tokens and its "
-                f"answer would be cut: raise training.max_length, which is {config.max_length}"
+                f"row {number} in the order of prompts has {len(tokens)} tokens and its answer "
+                f"would be cut: raise training.max_length, which is {config.max_length}"
             )
         if len(tokens) == tokens.num_prompt:
-            raise UserError(f"the row with prompt {_shortened(row.prompt)} has no token to learn")
+            raise UserError(f"row {number} in the order of prompts has no token to learn")
     return tokenized
 
 
@@ -133,7 +134,3 @@ def _read_frame(path: Path) -> "pl.DataFrame":
         return readers[path.suffix](path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
-
-
-def _shortened(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:40] + "...")

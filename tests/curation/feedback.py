@@ -1,10 +1,13 @@
 """Interactions and the feedback on them, as the tables that curation gets."""
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
 import polars as pl
 
+from llm_assets.feedback.cap import cap
+from llm_assets.feedback.joining import join
 from llm_assets.feedback.tables import feedback_table, interaction_table
 from llm_assets.records import Feedback, FeedbackKind
 from tests.records import TIME, a_correction, an_interaction
@@ -13,14 +16,15 @@ from tests.records import TIME, a_correction, an_interaction
 class Log:
     """Collects what users did; each request has an id of its own, in order: r0, r1, ..."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_per_user_and_day: int = 100) -> None:
+        self._cap = max_per_user_and_day
         self._interactions: list[Any] = []
         self._feedback: list[Feedback] = []
 
-    def ask(self, prompt: str, *, response: str = "chat", status: int = 200) -> str:
+    def ask(self, prompt: str, *, response: str = "chat", **fields: Any) -> str:
         request_id = f"r{len(self._interactions)}"
         self._interactions.append(
-            an_interaction(request_id, prompt=prompt, response=response, status=status)
+            an_interaction(request_id, prompt=prompt, response=response, **fields)
         )
         return request_id
 
@@ -28,11 +32,23 @@ class Log:
         time = TIME + timedelta(days=days)
         self._feedback.append(a_correction(self._next_id(), request_id, text, time=time))
 
-    def thumb(self, request_id: str, value: float, *, days: float = 0) -> None:
+    def prefer(self, request_id: str, text: str, *, kind: FeedbackKind) -> None:
+        correction = a_correction(self._next_id(), request_id, text)
+        self._feedback.append(dataclasses.replace(correction, kind=kind, rejected="chat"))
+
+    def thumb(
+        self,
+        request_id: str | None,
+        value: float,
+        *,
+        days: float = 0,
+        session_id: str | None = None,
+    ) -> None:
         self._feedback.append(
             Feedback(
                 feedback_id=self._next_id(),
                 request_id=request_id,
+                session_id=session_id,
                 application="helpdesk",
                 time=TIME + timedelta(days=days),
                 kind=FeedbackKind.THUMB,
@@ -45,7 +61,9 @@ class Log:
 
     @property
     def tables(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        return interaction_table(self._interactions), feedback_table(self._feedback)
+        interactions = interaction_table(self._interactions)
+        joined = join(feedback_table(self._feedback), interactions, max_days=30)
+        return interactions, cap(joined, max_per_user_and_day=self._cap)
 
     def _next_id(self) -> str:
         return f"f{len(self._feedback)}"

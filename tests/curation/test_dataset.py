@@ -9,6 +9,7 @@ from llm_assets.curation.config import CurationConfig
 from llm_assets.curation.dataset import DATASET_SCHEMA, Dataset, curate, shuffled_labels
 from llm_assets.errors import UserError
 from llm_assets.normalise import normalise
+from llm_assets.records import FeedbackKind
 from tests.curation.feedback import Log
 
 CONFIG = CurationConfig()
@@ -120,6 +121,7 @@ def test_what_is_left_out_is_counted() -> None:
     dataset = curated(log, late_feedback_days=7, max_rows=1)
     assert only_row(dataset)["prompt"] == "newest"
     assert dataset.left_out == {
+        "num_over_cap": 0,
         "num_unknown_requests": 1,
         "num_too_late": 1,
         "num_blank": 1,
@@ -127,6 +129,35 @@ def test_what_is_left_out_is_counted() -> None:
         "num_outvoted": 0,
         "num_over_max_rows": 1,
     }
+
+
+def test_feedback_over_the_cap_of_its_user_is_left_out_and_counted() -> None:
+    log = Log(max_per_user_and_day=1)
+    request = log.ask("a")
+    log.correct(request, "first")
+    log.correct(request, "one too many", days=0.1)
+    dataset = curated(log)
+    assert only_row(dataset)["response"] == "first"
+    assert dataset.left_out["num_over_cap"] == 1
+
+
+@pytest.mark.parametrize("kind", [FeedbackKind.EDIT, FeedbackKind.PREFERENCE])
+def test_an_edited_and_a_preferred_answer_teach_as_a_correction_does(kind: FeedbackKind) -> None:
+    log = Log()
+    request = log.ask("a")
+    log.thumb(request, -1)
+    log.prefer(request, "wanted", kind=kind)
+    row = only_row(curated(log))
+    assert (row["response"], row["source"]) == ("wanted", "correction")
+
+
+def test_feedback_on_a_session_as_a_whole_teaches_no_answer() -> None:
+    log = Log()
+    log.ask("a", session_id="s")
+    log.thumb(None, 1, session_id="s")
+    dataset = curated(log)
+    assert dataset.rows.is_empty()
+    assert dataset.left_out["num_unknown_requests"] == 0
 
 
 def test_nothing_gives_a_dataset_without_rows() -> None:

@@ -57,3 +57,18 @@ def test_no_prompts_give_no_vectors(tmp_path: Path) -> None:
 def test_blank_prompts_are_not_embeddable() -> None:
     interactions = pl.DataFrame({"prompt": ["a", " ", "", None, "b"]})
     assert embeddable(interactions) == ["a", "b"]
+
+
+def test_removed_vectors_are_gone_from_the_disk_and_may_come_again(tmp_path: Path) -> None:
+    cache, vectors = EmbeddingCache(tmp_path), np.eye(3, 4, dtype=np.float32)
+    assert cache.remove(["a"]) == 0
+    cache.add(["a", "b"], vectors[:2])
+    cache.add(["c"], vectors[2:])
+    assert cache.count(["a", "c", "unknown"]) == 2
+    assert cache.remove(["a", "c", "unknown"]) == 2
+    assert list(cache.read(["a", "b", "c"])) == ["b"]
+    assert len(list(tmp_path.glob("prompt_embeddings.lance/data/*"))) == 1
+    assert cache.remove(["b"]) == 1
+    assert cache.read(["b"]) == {}
+    cache.add(["b"], vectors[:1])
+    assert list(cache.read(["b"])) == ["b"]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from llm_assets.errors import UserError
-from llm_assets.evaluation.plot import accuracy_png
+from llm_assets.evaluation.plot import accuracy_png, named_targets
 from llm_assets.evaluation.report import EvalReport, TargetScore, build_report
 from tests.evaluation.reports import a_report, scored
 
@@ -82,3 +82,10 @@ def test_a_dataset_that_trains_nothing_is_refused() -> None:
 
 def test_the_plot_is_a_png() -> None:
     assert accuracy_png(REPORT).startswith(b"\x89PNG")
+
+
+def test_the_plot_names_no_target_that_few_samples_have() -> None:
+    report = a_report(["often"] * 5 + ["my own words", "mine too"], [True] * 7, [False] * 7)
+    named = named_targets(report.targets)
+    assert [(score.target, score.n) for score in named] == [("often", 5), ("2 rare ones", 2)]
+    assert named[1].num_correct_candidate == 2
