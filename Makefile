@@ -9,10 +9,11 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-drift up test check format benchmark clean
+.PHONY: help install demo demo-drift up test check format benchmark benchmark-feedback benchmark-implicit \
+	benchmark-personal-data clean
 
 help:  ## show the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 26
 
 install: .venv/.installed  ## make .venv with everything in it
 
@@ -52,6 +53,15 @@ format: install  ## put the code into its form
 
 benchmark: install  ## measure the stages of the demo and the endpoint
 	$(BIN)/python benchmarks/demo.py
+
+benchmark-feedback: install  ## measure ingest and the collector against a floor
+	$(BIN)/python benchmarks/feedback.py
+
+benchmark-implicit: install  ## measure what implicit signals say of people's ratings
+	$(BIN)/python benchmarks/implicit.py
+
+benchmark-personal-data: install  ## measure what is found of personal data, and what is not
+	$(BIN)/python benchmarks/personal_data.py
 
 clean:  ## remove .venv; data in .llm_assets stays
 	rm -rf .venv
