@@ -28,6 +28,8 @@ from llm_assets.settings import Settings
 from llm_assets.storage import Partition
 
 APPLICATION = "chitchat"
+# Otherwise Dagster tells of every event on the console; they are in its UI.
+_QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 _FIRST_DAY, _LAST_DAY = (f"dagster/asset_partition_range_{end}" for end in ("start", "end"))
 
 
@@ -93,8 +95,11 @@ def _score(installation: Installation, first: Partition, last_day: Any) -> None:
             ("rescore_drift", None, whole),
         ):
             start = time.monotonic()
+            _say(f"{name}: {first.date} to {last.date}")
             job = defs.resolve_job_def(name)
-            job.execute_in_process(instance=instance, partition_key=key, tags=tags)
+            job.execute_in_process(
+                instance=instance, partition_key=key, tags=tags, run_config=_QUIET
+            )
             _say(f"{name}: {time.monotonic() - start:.0f} s")
 
 
