@@ -13,13 +13,15 @@ from llm_assets.errors import UserError
 class Settings:
     """The settings that come from the environment, all of them with the prefix `LLM_ASSETS_`.
 
-    `port` is the public endpoint and `ui_port` is the Dagster UI; both are on `host`.
+    `port` of `host` is the public endpoint. The Dagster UI is on `ui_port` of `ui_host`, which is
+    another setting because nobody has to log in there.
     """
 
     home: Path
     applications: Path
     host: str = "127.0.0.1"
     port: int = 8080
+    ui_host: str = "127.0.0.1"
     ui_port: int = 3000
 
     @classmethod
@@ -37,6 +39,7 @@ class Settings:
             ).absolute(),
             host=environment.get("LLM_ASSETS_HOST", "127.0.0.1"),
             port=_port(environment, "LLM_ASSETS_PORT", 8080),
+            ui_host=environment.get("LLM_ASSETS_UI_HOST", "127.0.0.1"),
             ui_port=_port(environment, "LLM_ASSETS_UI_PORT", 3000),
         )
 
@@ -48,7 +51,7 @@ class Settings:
     @property
     def ui_url(self) -> str:
         """The address of the Dagster UI."""
-        return f"http://{self.host}:{self.ui_port}"
+        return f"http://{self.ui_host}:{self.ui_port}"
 
     @property
     def dagster_home(self) -> Path:

@@ -31,7 +31,7 @@ def up(installation: Installation, stop: threading.Event) -> None:
     """
     settings = installation.settings
     require_free_port(settings.host, settings.port, "LLM_ASSETS_PORT")
-    require_free_port(settings.host, settings.ui_port, "LLM_ASSETS_UI_PORT")
+    require_free_port(settings.ui_host, settings.ui_port, "LLM_ASSETS_UI_PORT")
     with _only_one(installation.home):
         prepare_dagster_home(settings)
         register_base_models(installation)
@@ -77,7 +77,7 @@ def _api_command(port: int) -> list[str]:
 
 def _dagster_command(settings: Settings) -> list[str]:
     command = [sys.executable, "-m", "dagster", "dev", "--module-name", "llm_assets.definitions"]
-    return [*command, "--host", settings.host, "--port", str(settings.ui_port)]
+    return [*command, "--host", settings.ui_host, "--port", str(settings.ui_port)]
 
 
 def _free_port() -> int:

@@ -75,6 +75,7 @@ def environment(folder: Path) -> Iterator[Settings]:
         patch.setenv("LLM_ASSETS_PORT", str(free_port()))
         patch.setenv("LLM_ASSETS_UI_PORT", str(free_port()))
         patch.delenv("LLM_ASSETS_HOST", raising=False)
+        patch.delenv("LLM_ASSETS_UI_HOST", raising=False)
         patch.setenv("DAGSTER_HOME", str(folder / "home" / "dagster"))
         yield Settings.from_environment()
 

@@ -21,6 +21,7 @@ def test_the_environment_decides(tmp_path: Path) -> None:
             "LLM_ASSETS_APPLICATIONS": "apps",
             "LLM_ASSETS_HOST": "0.0.0.0",
             "LLM_ASSETS_PORT": "81",
+            "LLM_ASSETS_UI_HOST": "10.0.0.1",
             "LLM_ASSETS_UI_PORT": "65535",
         }
     )
@@ -29,7 +30,12 @@ def test_the_environment_decides(tmp_path: Path) -> None:
     # Relative folders are those of the place that the command was called from.
     assert settings.applications == Path.cwd() / "apps"
     assert settings.endpoint_url == "http://0.0.0.0:81"
-    assert settings.ui_url == "http://0.0.0.0:65535"
+    assert settings.ui_url == "http://10.0.0.1:65535"
+
+
+def test_a_public_endpoint_leaves_the_ui_on_loopback() -> None:
+    settings = Settings.from_environment({"LLM_ASSETS_HOST": "0.0.0.0"})
+    assert settings.ui_url == "http://127.0.0.1:3000"
 
 
 @pytest.mark.parametrize("variable", ["LLM_ASSETS_PORT", "LLM_ASSETS_UI_PORT"])

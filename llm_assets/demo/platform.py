@@ -83,7 +83,7 @@ def cycle_run(instance: dg.DagsterInstance, model_version: str) -> dg.DagsterRun
 
 def launch_cycle(settings: Settings, model_version: str, ops: Mapping[str, Any]) -> str:
     """Start a cycle through the UI's own interface, as a person would, and return the run's id."""
-    client = DagsterGraphQLClient(settings.host, port_number=settings.ui_port)
+    client = DagsterGraphQLClient(settings.ui_host, port_number=settings.ui_port)
     return client.submit_job_execution(
         improvement_cycle.name,
         run_config={"ops": dict(ops)},
