@@ -7,6 +7,7 @@ generation while a writer replaces it.
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 MANIFEST = "_manifest.json"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is either absent, as it was, or complete, also after a crash."""
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Write a file so that it is either absent, as it was, or complete, also after a crash.
+
+    At no time can others read what `mode` keeps from them.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -32,7 +36,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
+        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -42,6 +46,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 def write_json_atomically(path: Path, value: Any) -> None:
     """Write a value as readable JSON, atomically."""
     write_atomically(path, json.dumps(value, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def write_parquet_atomically(path: Path, frame: "pl.DataFrame") -> None:
+    """Write a table as one Parquet file, atomically."""
+    content = io.BytesIO()
+    frame.write_parquet(content)
+    write_atomically(path, content.getvalue())
 
 
 @contextmanager

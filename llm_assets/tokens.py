@@ -8,9 +8,7 @@ so making or revoking a token needs no restart.
 import hashlib
 import hmac
 import ipaddress
-import os
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from pathlib import Path
 import pydantic
 
 from llm_assets.errors import UserError
-from llm_assets.storage import locked
+from llm_assets.storage import locked, write_atomically
 
 PREFIX = "la_"
 # By this variable `llm-assets up` hands the API and the model servers a token between themselves.
@@ -133,17 +131,7 @@ class Tokens:
         return None if token is None else token.application
 
     def _write(self, tokens: list[Token]) -> None:
-        # Made with mode 0600, and renamed: at no time can others read it.
-        descriptor, temporary = tempfile.mkstemp(dir=self.path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_TOKENS.dump_json(tokens, indent=2) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self.path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_atomically(self.path, _TOKENS.dump_json(tokens, indent=2) + b"\n", mode=0o600)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

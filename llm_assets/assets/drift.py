@@ -18,6 +18,7 @@ from llm_assets.assets.partitions import (
     model_versions,
     partition_key,
     partitions_of,
+    seed_of,
 )
 from llm_assets.assets.pictures import picture
 from llm_assets.curation.store import DatasetStore
@@ -233,13 +234,12 @@ def _score_day(
         reason, size = f"the day belongs to the baseline of {version}", len(baseline.prompts)
         return version, scores.undefined_scores(reason, n=n, num_baseline=size), None
     vectors = embeddings.embed(prompts, cache=EmbeddingCache(installation.lance))
-    seed = int.from_bytes(hashlib.sha256(str(partition.path).encode()).digest()[:8])
     found = scores.score_window(
         vectors,
         baseline,
         embedder=MiniLM.name,
         config=installation.application(name).drift,
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(seed_of(partition)),
     )
     is_defined = not all(math.isnan(score.score) for score in found)
     title = f"{name}, {day}"

@@ -17,7 +17,7 @@ from llm_assets.curation.store import DatasetStore
 from llm_assets.errors import UserError
 from llm_assets.evaluation.gate import gate
 from llm_assets.evaluation.plot import accuracy_png
-from llm_assets.evaluation.report import EvalReport, build_report
+from llm_assets.evaluation.report import SAMPLES, EvalReport, build_report
 from llm_assets.evaluation.run import evaluate
 from llm_assets.evaluation.scorer import SCORERS
 from llm_assets.installation import Installation
@@ -60,7 +60,7 @@ def eval_report(
     samples = pl.concat(
         [frame.with_columns(model_version=pl.lit(name)) for name, frame in answers.items()]
     )
-    samples.write_parquet(folder / "samples.parquet")
+    samples.write_parquet(folder / SAMPLES)
     return dg.MaterializeResult(
         metadata={
             "n": report.n,

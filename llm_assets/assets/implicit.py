@@ -4,7 +4,6 @@ Belongs here: the asset `implicit_feedback` of the group `feedback`. The rules a
 threshold is calibrated are in `llm_assets.feedback.implicit`.
 """
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import numpy as np
 
 from llm_assets.assets.drift import prompt_embeddings
 from llm_assets.assets.feedback import interaction_logs
-from llm_assets.assets.partitions import days_of_applications, partition_key, partitions_of
+from llm_assets.assets.partitions import days_of_applications, partition_key, partitions_of, seed_of
 from llm_assets.assets.pictures import picture
 from llm_assets.drift import embeddings
 from llm_assets.drift.embeddings import EmbeddingCache
@@ -109,8 +108,7 @@ def _compare(
     """Return the calibration of a day, and the similarity of each candidate pair by request."""
     name, day = partition.application, partition.date
     config = installation.application(name).feedback.implicit
-    seed = int.from_bytes(hashlib.sha256(str(partition.path).encode()).digest()[:8])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_of(partition))
     first = day - timedelta(days=config.calibration_days - 1)
     sample = sample_prompts(installation.session_prompts(name, first, day), rng=rng)
     needed = {*sample["prompt"], *sample["two_later"].drop_nulls()}

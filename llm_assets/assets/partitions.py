@@ -1,5 +1,6 @@
 """The partitions that the assets share, and the plain values behind their keys."""
 
+import hashlib
 from collections.abc import Iterable
 from datetime import date
 
@@ -35,3 +36,8 @@ def partitions_of(keys: Iterable[str]) -> list[Partition]:
         application, day = key.split("|")
         partitions.append(Partition(application=application, date=date.fromisoformat(day)))
     return partitions
+
+
+def seed_of(partition: Partition) -> int:
+    """Return the seed of what is drawn for a day: the same whenever the day is worked through."""
+    return int.from_bytes(hashlib.sha256(str(partition.path).encode()).digest()[:8])

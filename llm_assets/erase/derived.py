@@ -1,6 +1,5 @@
 """What was made of the records: datasets, baselines, vectors, rows to train on, evaluations."""
 
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from llm_assets.evaluation import erasure as evaluation
 from llm_assets.feedback.erasure import clean_quarantine
 from llm_assets.installation import Installation
 from llm_assets.manifest import MANIFEST, ModelManifest, application_of
-from llm_assets.storage import write_atomically
+from llm_assets.storage import write_parquet_atomically
 
 _TABLE = re.compile(r"(?:curated_dataset|embedding_baseline)_(.+)\.lance")
 
@@ -74,7 +73,7 @@ def remove(home: Installation, traces: Traces, application: str | None) -> None:
             if rows is None:
                 path.unlink(missing_ok=True)
             elif is_touched(rows, traces).any():
-                write_atomically(path, _parquet(change(rows)))
+                write_parquet_atomically(path, change(rows))
     if traces.prompt_keys:
         EmbeddingCache(home.lance).remove(traces.prompt_keys)
     for version, folder in _folders(home.home / "reports", application):
@@ -149,9 +148,3 @@ def _clean_quarantines(
 ) -> int:
     folders = (home.home / "quarantine").glob(f"application={application or '*'}")
     return sum(clean_quarantine(folder, traces, is_dry=is_dry) for folder in folders)
-
-
-def _parquet(frame: pl.DataFrame) -> bytes:
-    content = io.BytesIO()
-    frame.write_parquet(content)
-    return content.getvalue()

@@ -3,18 +3,16 @@
 The numbers stay as they were measured.
 """
 
-import io
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
-from llm_assets.evaluation.report import REPORT, EvalReport
+from llm_assets.evaluation.report import REPORT, SAMPLES, EvalReport
 from llm_assets.normalise import normalise
-from llm_assets.storage import write_atomically
+from llm_assets.storage import write_parquet_atomically
 
-SAMPLES = "samples.parquet"
 ERASED = "(erased)"
 IsTheirs = Callable[[str], bool]
 
@@ -36,9 +34,7 @@ def remove(folder: Path, is_theirs: IsTheirs, *, training_targets: Collection[st
     if samples is None:
         path.unlink(missing_ok=True)
     elif any(gone := _are_theirs(samples, is_theirs)):
-        content = io.BytesIO()
-        samples.filter(~pl.Series(gone, dtype=pl.Boolean)).write_parquet(content)
-        write_atomically(path, content.getvalue())
+        write_parquet_atomically(path, samples.filter(~pl.Series(gone, dtype=pl.Boolean)))
     if (folder / REPORT).exists():
         report = EvalReport.read(folder)
         cleaned = _without_texts(report, is_theirs, training_targets)

@@ -16,6 +16,7 @@ from llm_assets.json_file import read_json, write_json
 from llm_assets.normalise import normalise
 
 REPORT = "eval_report.json"
+SAMPLES = "samples.parquet"
 _CONFIG = pydantic.ConfigDict(extra="forbid")
 
 

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -33,9 +33,9 @@ from llm_assets.tokens import Token, TokenCheck, TokenError
 
 # What the bodies of all requests may take together, from their first byte to their answer.
 MAX_HELD_BYTES = 128 * 2**20
-# A larger body is parsed in a thread, so that it does not hold up the others.
 _SMALL_BODY_BYTES = 64 * 2**10
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _token: ContextVar[Token | None] = ContextVar("token", default=None)
@@ -161,11 +161,7 @@ def routes(intake: Intake) -> list[Route]:
     """Return the routes for our own records."""
 
     async def post_interactions(_: Request, body: bytes, __: str | None) -> Response:
-        if len(body) > _SMALL_BODY_BYTES:
-            records = await asyncio.to_thread(_interactions, body)
-        else:
-            records = _interactions(body)
-        return _acknowledgement(await intake.accept(records))
+        return _acknowledgement(await intake.accept(await parsed(body, _interactions)))
 
     async def post_feedback(_: Request, body: bytes, application: str | None) -> Response:
         fields = _object(body)
@@ -183,6 +179,18 @@ def routes(intake: Intake) -> list[Route]:
         intake.route("/v1/interactions", post_interactions),
         intake.route("/v1/feedback", post_feedback),
     ]
+
+
+async def parsed(body: bytes, parse: Callable[[bytes], T]) -> T:
+    """Return what a body holds; a large one is parsed in a thread, so that nobody waits for it."""
+    if len(body) > _SMALL_BODY_BYTES:
+        return await asyncio.to_thread(parse, body)
+    return parse(body)
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Say whether there was no room for a record."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def error_response(status: int, message: str) -> JSONResponse:
@@ -266,7 +274,7 @@ def _refusal(error: Exception) -> Response:
         if isinstance(error, TokenError):
             response.headers["www-authenticate"] = "Bearer"
         return response
-    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+    if is_disk_full(error):
         return error_response(507, "no space left on the collector's disk; send it again later")
     place = traceback.extract_tb(error.__traceback__)[-1]
     _LOG.error("%s in %s:%s", type(error).__name__, place.filename, place.lineno)

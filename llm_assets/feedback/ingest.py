@@ -178,7 +178,7 @@ class _Batch:
         return Partition(application=self._application, date=day.date)
 
     def _digests(self, day: Day) -> Iterator[bytes]:
-        return map(digest_of, self._logs[day.kind].ids(self._partition(day)))
+        return (digest_of(ids.record_id) for ids in self._logs[day.kind].ids(self._partition(day)))
 
 
 def _refuse(record: Record) -> Record:

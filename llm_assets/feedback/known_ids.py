@@ -3,19 +3,10 @@
 import hashlib
 from collections.abc import Callable, Iterable
 
-import msgspec
+from llm_assets.feedback.log import Log, Record
+from llm_assets.records import Feedback, Interaction
 
-from llm_assets.feedback.log import Log, Record, complete_lines
-from llm_assets.records import Interaction
-
-
-class _InteractionIds(msgspec.Struct):
-    request_id: str
-    aliases: list[str] = []
-
-
-class _FeedbackIds(msgspec.Struct):
-    feedback_id: str
+_KINDS = {Interaction: b"r", Feedback: b"f"}
 
 
 class KnownIds:
@@ -38,8 +29,7 @@ class KnownIds:
 
     def key_of(self, record: Record) -> bytes:
         """Return what a record is known by, also before it was cleaned."""
-        kind = b"r" if isinstance(record, Interaction) else b"f"
-        return _digest(kind, self._pseudonym(record.record_id))
+        return _digest(_KINDS[type(record)], self._pseudonym(record.record_id))
 
     def add(self, record: Record, key: bytes) -> None:
         """Remember a record."""
@@ -57,20 +47,11 @@ class KnownIds:
 
     def load(self, log: Log) -> None:
         """Remember what a log holds. Lines that cannot be read are passed over, as readers do."""
-        is_interactions = log.record is Interaction
-        decoder = msgspec.json.Decoder(_InteractionIds if is_interactions else _FeedbackIds)
+        kind = _KINDS[log.record]
         for partition in log.partitions():
             number = self._number(partition.application)
-            for segment in log.segments(partition):
-                for _, line in complete_lines(segment):
-                    try:
-                        ids = decoder.decode(line)
-                    except (msgspec.DecodeError, UnicodeDecodeError):
-                        continue
-                    if isinstance(ids, _InteractionIds):
-                        self._add(_digest(b"r", ids.request_id), ids.aliases, number)
-                    else:
-                        self._add(_digest(b"f", ids.feedback_id), (), number)
+            for ids in log.ids(partition):
+                self._add(_digest(kind, ids.record_id), ids.aliases, number)
 
     def _add(self, key: bytes, aliases: Iterable[str], number: int) -> None:
         self._ids[key] = number

@@ -7,25 +7,25 @@ never acknowledged, so readers pass over it. The writer is the only way to the d
 each record of personal data first. Who rewrites segments holds the log's lock alone meanwhile.
 """
 
-import fcntl
 import os
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import orjson
+import msgspec
 
 from llm_assets.errors import UserError
 from llm_assets.records import Feedback, Interaction
-from llm_assets.storage import Partition, partitions_under, write_atomically
+from llm_assets.storage import Partition, locked, partitions_under, write_atomically
 
 Record = Interaction | Feedback
 Scrub = Callable[[Record], Record]
 
 _SEGMENT_BYTES = 64 * 2**20
+_LOCK = ".lock"
 
 
 def complete_lines(segment: Path) -> Iterator[tuple[int, bytes]]:
@@ -46,6 +46,22 @@ class BadLine:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.reason}"
+
+
+class Ids(NamedTuple):
+    """What a record is known by: its own id, and the aliases of an interaction."""
+
+    record_id: str
+    aliases: Sequence[str] = ()
+
+
+class _InteractionIds(msgspec.Struct):
+    request_id: str
+    aliases: list[str] = []
+
+
+class _FeedbackIds(msgspec.Struct):
+    feedback_id: str
 
 
 @dataclass(frozen=True)
@@ -89,15 +105,23 @@ class Log:
                     bad.append(BadLine(file=segment, line=number, reason=str(error)))
         return records, bad
 
-    def ids(self, partition: Partition) -> Iterator[str]:
-        """Yield the ids of a partition's records without checking the rest of them."""
-        key = "request_id" if self.record is Interaction else "feedback_id"
+    def ids(self, partition: Partition) -> Iterator[Ids]:
+        """Yield the ids of a partition's records without checking the rest of them.
+
+        Lines that cannot be read are passed over; `read` tells what is wrong with them.
+        """
+        is_interactions = self.record is Interaction
+        decode = msgspec.json.Decoder(_InteractionIds if is_interactions else _FeedbackIds).decode
         for segment in self.segments(partition):
             for _, line in complete_lines(segment):
                 try:
-                    yield orjson.loads(line)[key]
-                except (ValueError, TypeError, KeyError):
-                    continue  # `read` tells what is wrong with the line
+                    ids = decode(line)
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    continue
+                if isinstance(ids, _InteractionIds):
+                    yield Ids(ids.request_id, ids.aliases)
+                else:
+                    yield Ids(ids.feedback_id)
 
     def rewrite(
         self,
@@ -119,7 +143,7 @@ class Log:
                 return is_unreadable_kept(line)
             return is_kept(record)
 
-        with _locked(self.root, fcntl.LOCK_EX):
+        with locked(self.root / _LOCK, alone=True):
             for partition in self.partitions():
                 for unfinished in (self.root / partition.path).glob(".*.ndjson.*"):
                     unfinished.unlink()
@@ -167,7 +191,7 @@ class LogWriter:
         Raises:
             OSError: as `append`.
         """
-        with _locked(self._log.root, fcntl.LOCK_SH):
+        with locked(self._log.root / _LOCK, alone=False):
             for partition, content in lines.items():
                 _append_durably(self._segment(partition), b"".join(content))
 
@@ -183,18 +207,6 @@ class LogWriter:
                 _sync_folder(parent)
             self._segments[partition] = segment
         return segment
-
-
-@contextmanager
-def _locked(root: Path, mode: int) -> Iterator[None]:
-    """Hold the log's lock: shared to append, alone to rewrite. The kernel frees a dead holder's."""
-    root.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        fcntl.flock(descriptor, mode)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _append_durably(path: Path, content: bytes) -> None:

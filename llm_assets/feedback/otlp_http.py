@@ -7,8 +7,6 @@ accepted and not kept. What is, and could not be read, is told in the answer's p
 the rest is kept, and the sender does not try again.
 """
 
-import asyncio
-import errno
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -35,7 +33,7 @@ from llm_assets.feedback.formats import genai, otlp, otlp_protobuf
 from llm_assets.feedback.formats.json_text import json_of
 from llm_assets.feedback.formats.reading import Parts, Reading
 from llm_assets.feedback.formats.telemetry import Telemetry
-from llm_assets.feedback.http import ForbiddenError, Intake
+from llm_assets.feedback.http import ForbiddenError, Intake, is_disk_full, parsed
 from llm_assets.feedback.log import Record
 from llm_assets.records import Interaction
 
@@ -44,8 +42,6 @@ APPLICATION_ATTRIBUTE = "llm_assets.application"
 
 _PROTOBUF = "application/x-protobuf"
 _JSON = "application/json"
-# A larger body is parsed in a thread, so that it does not hold up the others.
-_SMALL_BODY_BYTES = 64 * 2**10
 _RETRY_SECONDS = 10
 _MAX_REASONS = 5
 # google.rpc.Code
@@ -102,20 +98,19 @@ async def _export(
     if of_token is not None and named not in (None, of_token):
         raise ForbiddenError(f"{APPLICATION_HEADER}: is not the token's application")
 
-    def read() -> Reading:
+    def read(body: bytes) -> Reading:
         return _read(intake, _decoded(signal, body, content_type), of_token or named)
 
     try:
         if named is not None:
             intake.require_application(named)
-        is_small = len(body) <= _SMALL_BODY_BYTES
-        reading = read() if is_small else await asyncio.to_thread(read)
+        reading = await parsed(body, read)
         if reading.records:
             await intake.accept(reading.records)
     except UserError as error:
         return _status(400, _INVALID_ARGUMENT, str(error), content_type)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_disk_full(error):
             raise
         # OTLP's clients drop what is answered with 507; after 503 they try again.
         message = "no space left on the collector's disk"

@@ -61,11 +61,7 @@ def traces_of(fields: _Object) -> list[Telemetry]:
     for resource in _objects(fields, "resourceSpans", "resource_spans"):
         telemetry = Telemetry(_resource(resource))
         for scope in _objects(resource, "scopeSpans", "scope_spans"):
-            for number, span in enumerate(_objects(scope, "spans", "spans")):
-                try:
-                    telemetry.spans.append(_span(span))
-                except UserError as error:
-                    telemetry.problems.append(f"spans.{number}: {error}")
+            telemetry.add_spans(_objects(scope, "spans", "spans"), _span)
         found.append(telemetry)
     return found
 
@@ -80,11 +76,7 @@ def logs_of(fields: _Object) -> list[Telemetry]:
     for resource in _objects(fields, "resourceLogs", "resource_logs"):
         telemetry = Telemetry(_resource(resource))
         for scope in _objects(resource, "scopeLogs", "scope_logs"):
-            for number, record in enumerate(_objects(scope, "logRecords", "log_records")):
-                try:
-                    telemetry.events.append(_log_event(record))
-                except UserError as error:
-                    telemetry.problems.append(f"logRecords.{number}: {error}")
+            telemetry.add_events(_objects(scope, "logRecords", "log_records"), _log_event)
         found.append(telemetry)
     return found
 

@@ -27,11 +27,7 @@ def traces_of(content: bytes) -> list[Telemetry]:
     for resource in _decoded(ExportTraceServiceRequest(), content).resource_spans:
         telemetry = Telemetry(_attributes(resource.resource.attributes, 0))
         for scope in resource.scope_spans:
-            for number, span in enumerate(scope.spans):
-                try:
-                    telemetry.spans.append(_span(span))
-                except UserError as error:
-                    telemetry.problems.append(f"spans.{number}: {error}")
+            telemetry.add_spans(scope.spans, _span)
         found.append(telemetry)
     return found
 
@@ -46,11 +42,7 @@ def logs_of(content: bytes) -> list[Telemetry]:
     for resource in _decoded(ExportLogsServiceRequest(), content).resource_logs:
         telemetry = Telemetry(_attributes(resource.resource.attributes, 0))
         for scope in resource.scope_logs:
-            for number, record in enumerate(scope.log_records):
-                try:
-                    telemetry.events.append(_log_event(record))
-                except UserError as error:
-                    telemetry.problems.append(f"logRecords.{number}: {error}")
+            telemetry.add_events(scope.log_records, _log_event)
         found.append(telemetry)
     return found
 

@@ -4,12 +4,16 @@ Ids are in lower-case hex and empty where there is none; times are nanoseconds s
 where there is none; attributes are plain values by name.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from llm_assets.errors import UserError
 from llm_assets.records import EARLIEST
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST_NS = int(EARLIEST.timestamp()) * 10**9
@@ -53,6 +57,21 @@ class Telemetry:
     spans: list[Span] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    def add_spans(self, items: Iterable[T], read: Callable[[T], Span]) -> None:
+        """Take over spans; one that cannot be read is a problem."""
+        self._add(self.spans, "spans", items, read)
+
+    def add_events(self, items: Iterable[T], read: Callable[[T], Event]) -> None:
+        """Take over log events; one that cannot be read is a problem."""
+        self._add(self.events, "logRecords", items, read)
+
+    def _add(self, found: list[U], place: str, items: Iterable[T], read: Callable[[T], U]) -> None:
+        for number, item in enumerate(items):
+            try:
+                found.append(read(item))
+            except UserError as error:
+                self.problems.append(f"{place}.{number}: {error}")
 
     @property
     def service_name(self) -> str | None:
