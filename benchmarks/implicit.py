@@ -30,7 +30,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from llm_assets.drift.embeddings import EmbeddingCache, embed
+from llm_assets.drift.embedding.embeddings import EmbeddingCache, embed
+from llm_assets.drift.embedding.minilm import MiniLM
 from llm_assets.feedback.implicit import calibration, phrases, rules
 from llm_assets.feedback.implicit.combination import PRIOR, WEIGHTS, combined
 from llm_assets.feedback.implicit.config import ImplicitConfig
@@ -124,7 +125,7 @@ def find(
     sample = calibration.sample_prompts(interactions, rng=rng)
     needed = {*sample["prompt"], *sample["two_later"].drop_nulls()}
     prompts = sorted(needed | {turn.prompt for pair in candidates for turn in pair})
-    vector_of = dict(zip(prompts, embed(prompts, cache=cache), strict=True))
+    vector_of = dict(zip(prompts, embed(prompts, cache=cache, embedder=MiniLM()), strict=True))
     similarities = {
         turn.request_id: float(vector_of[turn.prompt] @ vector_of[following.prompt])
         for turn, following in candidates

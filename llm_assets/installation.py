@@ -11,6 +11,8 @@ import polars as pl
 from llm_assets.applications import Application, load_applications
 from llm_assets.base_model import BaseModelFile
 from llm_assets.deployment.registry import Registry
+from llm_assets.drift.embedding.embedders import embedder_named
+from llm_assets.drift.embedding.embeddings import Embedder
 from llm_assets.errors import UserError
 from llm_assets.feedback import unassigned
 from llm_assets.feedback.cap import cap
@@ -118,6 +120,11 @@ class Installation:
     def base_models(self) -> Path:
         """The cache of base models in the formats of training and serving."""
         return self.home / "models" / "base"
+
+    def embedder(self, application: str) -> Embedder:
+        """Return what turns an application's prompts into vectors; its models lie in the home."""
+        name = self.application(application).drift.embedding_model
+        return embedder_named(name, folder=self.home / "models" / "embedders")
 
     def model(self, model_version: str) -> Path:
         """Return the folder of a model version."""

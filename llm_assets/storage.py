@@ -88,6 +88,11 @@ class Partition:
         """The partition's folder, relative to its table."""
         return Path(f"application={self.application}", f"date={self.date.isoformat()}")
 
+    @property
+    def seed(self) -> int:
+        """The seed of what is drawn for the day: the same whenever it is worked through."""
+        return int.from_bytes(hashlib.sha256(str(self.path).encode()).digest()[:8])
+
 
 def partitions_under(root: Path) -> list[Partition]:
     """Return every application and day that has a folder under a root, in that order."""

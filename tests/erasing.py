@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import orjson
 import polars as pl
 
@@ -16,11 +17,13 @@ from llm_assets.assets.drift import embedding_baseline, prompt_embeddings
 from llm_assets.assets.feedback import feedback_logs, interaction_logs
 from llm_assets.bootstrap import register_base_models
 from llm_assets.curation.store import DatasetStore
+from llm_assets.drift.topics import Topic, TypicalPrompt, topic_table
 from llm_assets.evaluation.report import build_report
 from llm_assets.feedback import unassigned
 from llm_assets.feedback.log import Log, LogWriter
 from llm_assets.feedback.tables import feedback_table
 from llm_assets.installation import Installation
+from llm_assets.intervals import newcombe
 from llm_assets.manifest import ModelManifest
 from llm_assets.records import Feedback, FeedbackKind, Interaction
 from llm_assets.storage import Partition
@@ -105,6 +108,25 @@ def fill(installation: Installation, instance: dg.DagsterInstance) -> None:
     _leave_leftovers(installation)
 
 
+def topics() -> list[Topic]:
+    """Return a topic whose prompts are of both users, and one of the user alone."""
+    mine = TypicalPrompt(f"what is {WORD} number 0", f"r0-{WORD}")
+    of_bob = TypicalPrompt("what is subject number 1", "r1-bob")
+    return [
+        Topic(
+            kind="grown",
+            public_name=f"unnamed topic {number}",
+            rows=np.arange(8),
+            n=20,
+            num_baseline=40,
+            baseline_share=0.05,
+            interval=newcombe(8, 20, 2, 40),
+            prompts=prompts,
+        )
+        for number, prompts in enumerate([[mine, of_bob], [mine]], start=1)
+    ]
+
+
 def _serve_a_fake(installation: Installation) -> None:
     """Do what training, evaluation and deployment would, without a model."""
     dataset = DatasetStore(installation.lance).read(CANDIDATE)
@@ -166,6 +188,7 @@ def _leave_leftovers(installation: Installation) -> None:
         rule="thanks-1",
     )
     installation.table("implicit_feedback").write(day, feedback_table([signal, other]))
+    installation.table("drift_topics").write(day, topic_table(topics()))
     waiting = Feedback(
         feedback_id=f"waits-{WORD}",
         application=unassigned.APPLICATION,

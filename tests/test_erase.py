@@ -11,12 +11,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from llm_assets import drift_view
 from llm_assets.base_model import BaseModelFile
 from llm_assets.bootstrap import prepare_dagster_home
 from llm_assets.cli import main
 from llm_assets.curation.store import DatasetStore
 from llm_assets.drift.baseline import BaselineStore
-from llm_assets.drift.embeddings import EmbeddingCache
+from llm_assets.drift.embedding.embeddings import EmbeddingCache
 from llm_assets.erase import run as erase_run
 from llm_assets.erase.run import Outcome, erase
 from llm_assets.erasures import Erasures
@@ -229,6 +230,21 @@ def test_what_erasing_leaves_can_be_worked_with(platform: Platform) -> None:
         generation = installation.table("interaction_logs").generation(partition)
         assert generation is not None
         assert generation.inputs
+
+
+def test_topics_of_drift_keep_their_numbers_and_lose_the_users_prompts(platform: Platform) -> None:
+    table = platform.installation.table("drift_topics")
+    (day,) = table.partitions()
+    before = table.read(day)
+    outcome = platform.erase()
+    after = table.read(day)
+    assert before is not None
+    assert after is not None
+    assert after.equals(before.filter(pl.col("request_id").fill_null("r1-bob") == "r1-bob"))
+    assert after.select("topic", "rank").rows() == [(1, 0), (1, 2), (2, 0)]
+    assert outcome.erasure.counts["tables/drift_topics"] == 2
+    shown = drift_view.topics_of(after)
+    assert [topic["name"] for topic in shown] == ["unnamed topic 1", "unnamed topic 2"]
 
 
 def _killed(*_: object, **__: object) -> None:

@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 
 from llm_assets.base_model import BaseModelFile
+from llm_assets.drift.embedding.minilm import MiniLM
+from llm_assets.errors import UserError
 from llm_assets.feedback.tables import FEEDBACK_SCHEMA, feedback_table, interaction_table
 from llm_assets.installation import Installation
 from llm_assets.records import Feedback, Interaction
@@ -160,3 +162,15 @@ def test_orphans_are_what_waited_longer_than_configured(installation: Installati
     )
     found = installation.orphans("helpdesk", now=TIME + 7 * ONE_DAY)
     assert found["feedback_id"].to_list() == ["orphan"]
+
+
+def test_prompts_are_embedded_by_the_model_that_the_application_names(
+    tmp_path: Path, tiny_base_model: BaseModelFile
+) -> None:
+    with an_installation(tmp_path, tiny_base_model) as made:
+        assert made.embedder("helpdesk").name == MiniLM.name
+    drift = {"embedding_model": "acme/mini"}
+    with an_installation(tmp_path, tiny_base_model, drift=drift) as made:
+        (made.home / "models" / "embedders" / "acme" / "mini").mkdir(parents=True)
+        with pytest.raises(UserError, match="acme/mini holds no weights in safetensors"):
+            made.embedder("helpdesk").encode(["a"])

@@ -15,10 +15,10 @@ import numpy as np
 
 from llm_assets.assets.drift import prompt_embeddings
 from llm_assets.assets.feedback import interaction_logs
-from llm_assets.assets.partitions import days_of_applications, partition_key, partitions_of, seed_of
+from llm_assets.assets.partitions import days_of_applications, partition_key, partitions_of
 from llm_assets.assets.pictures import picture
-from llm_assets.drift import embeddings
-from llm_assets.drift.embeddings import EmbeddingCache
+from llm_assets.drift.embedding import embeddings
+from llm_assets.drift.embedding.embeddings import EmbeddingCache
 from llm_assets.feedback.implicit import rules
 from llm_assets.feedback.implicit.calibration import Calibration, calibrate, sample_prompts
 from llm_assets.feedback.implicit.plot import similarity_png
@@ -108,13 +108,15 @@ def _compare(
     """Return the calibration of a day, and the similarity of each candidate pair by request."""
     name, day = partition.application, partition.date
     config = installation.application(name).feedback.implicit
-    rng = np.random.default_rng(seed_of(partition))
+    rng = np.random.default_rng(partition.seed)
     first = day - timedelta(days=config.calibration_days - 1)
     sample = sample_prompts(installation.session_prompts(name, first, day), rng=rng)
     needed = {*sample["prompt"], *sample["two_later"].drop_nulls()}
     needed |= {turn.prompt for pair in candidates for turn in pair}
     prompts = sorted(needed)
-    vectors = embeddings.embed(prompts, cache=EmbeddingCache(installation.lance))
+    vectors = embeddings.embed(
+        prompts, cache=EmbeddingCache(installation.lance), embedder=installation.embedder(name)
+    )
     vector_of = dict(zip(prompts, vectors, strict=True))
     similarities = {
         turn.request_id: float(vector_of[turn.prompt] @ vector_of[following.prompt])

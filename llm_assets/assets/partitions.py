@@ -1,6 +1,5 @@
 """The partitions that the assets share, and the plain values behind their keys."""
 
-import hashlib
 from collections.abc import Iterable
 from datetime import date
 
@@ -36,8 +35,3 @@ def partitions_of(keys: Iterable[str]) -> list[Partition]:
         application, day = key.split("|")
         partitions.append(Partition(application=application, date=date.fromisoformat(day)))
     return partitions
-
-
-def seed_of(partition: Partition) -> int:
-    """Return the seed of what is drawn for a day: the same whenever the day is worked through."""
-    return int.from_bytes(hashlib.sha256(str(partition.path).encode()).digest()[:8])

@@ -11,8 +11,9 @@ from llm_assets.assets.implicit import implicit_feedback
 from llm_assets.assets.partitions import partition_key
 from llm_assets.curation.config import CurationConfig
 from llm_assets.curation.votes import collect_votes
-from llm_assets.drift import embeddings
-from llm_assets.drift.embeddings import EmbeddingCache, MiniLM
+from llm_assets.drift.embedding import embeddings
+from llm_assets.drift.embedding.embeddings import EmbeddingCache
+from llm_assets.drift.embedding.minilm import NUM_DIMENSIONS, MiniLM
 from llm_assets.drift.quality import quality_scores
 from llm_assets.feedback.implicit.rules import CODE_VERSION
 from llm_assets.feedback.tables import FEEDBACK_SCHEMA, interaction_table
@@ -38,8 +39,8 @@ class Topics:
         rows = []
         for prompt in prompts:
             number = int("".join(filter(str.isdigit, prompt)) or 10_000)
-            row = np.random.default_rng(number).standard_normal(embeddings.NUM_DIMENSIONS)
-            row[len(prompt) % embeddings.NUM_DIMENSIONS] += 1.0
+            row = np.random.default_rng(number).standard_normal(NUM_DIMENSIONS)
+            row[len(prompt) % NUM_DIMENSIONS] += 1.0
             rows.append(row / np.linalg.norm(row))
         return np.asarray(rows, np.float32)
 
