@@ -9,7 +9,7 @@ import enum
 import functools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Self
 
@@ -68,6 +68,9 @@ APPLICATION_PATTERN = r"^[a-z][a-z0-9-]{0,62}$"
 # The first year in which an API answered chats; the tables begin here.
 EARLIEST = datetime(2023, 1, 1, tzinfo=UTC)
 
+# The variant of an interaction that another model answered because ours could not.
+FALLBACK_VARIANT = "fallback"
+
 Identifier = Annotated[str, pydantic.Field(min_length=1, max_length=200)]
 ApplicationName = Annotated[str, pydantic.Field(pattern=APPLICATION_PATTERN)]
 # Tables keep whole numbers in 64 bits.
@@ -107,7 +110,8 @@ class Interaction(_Record):
     `prompt` is the last user message; `messages` is the whole conversation that the client sent.
     `status` is the HTTP status that the client saw: a failed request is an interaction as well.
     `aliases` are other ids under which feedback may speak of it, such as those of its trace and
-    span; where several interactions share one, the latest of them is meant.
+    span; where several interactions share one, the latest of them is meant. `confidence` is how
+    sure the model was of its answer, from 0 to 1 (see `confidence_of`).
     """
 
     request_id: Identifier
@@ -126,6 +130,7 @@ class Interaction(_Record):
     num_prompt_tokens: _Count | None = None
     num_response_tokens: _Count | None = None
     aliases: list[Identifier] = pydantic.Field(default_factory=list)
+    confidence: float | None = pydantic.Field(default=None, ge=0, le=1)
 
     def __post_init__(self) -> None:
         _require_known_time(self.time)
@@ -191,6 +196,43 @@ class Feedback(_Record):
     def date(self) -> date:
         """The UTC day that the feedback was given: its partition."""
         return self.time.astimezone(UTC).date()
+
+
+def confidence_of(logprobs: Sequence[Any]) -> float | None:
+    """Return how sure a model was of an answer, from the log probabilities of its tokens.
+
+    `logprobs` is what OpenAI's API has under `choices[0].logprobs.content`: `token` and `logprob`
+    of each. The confidence is the geometric mean of the probabilities, so a long answer is not
+    less sure for being long (the length-normalised score of Malinin and Gales, "Uncertainty
+    estimation in autoregressive structured prediction", 2021). A last token without text ends the
+    answer; some engines tell it, and not in a stream, so it never counts. None for an answer
+    without tokens, and for what is no such list.
+
+    >>> pieces = [("tri", math.log(0.9)), ("via", math.log(0.4)), ("", -5.0)]
+    >>> round(confidence_of([{"token": text, "logprob": value} for text, value in pieces]), 3)
+    0.6
+    """
+    found = [_token(entry) for entry in logprobs]
+    tokens = [token for token in found if token is not None]
+    if len(tokens) < len(found):
+        return None
+    if tokens and not tokens[-1][0]:
+        del tokens[-1]
+    if not tokens:
+        return None
+    return min(1.0, math.exp(sum(logprob for _, logprob in tokens) / len(tokens)))
+
+
+def _token(entry: Any) -> tuple[str, float] | None:
+    fields: Mapping[str, Any] = entry if isinstance(entry, dict) else {}
+    text, logprob = fields.get("token"), fields.get("logprob")
+    if not isinstance(text, str) or isinstance(logprob, bool):
+        return None
+    # A log probability is never above 0, but for rounding.
+    if not isinstance(logprob, float | int) or not logprob <= 1e-3:
+        return None
+    # A whole number may be too large for a float, and impossible tokens have -3.4e38 or so.
+    return text, float(max(logprob, -1e300))
 
 
 def first_problem(error: pydantic.ValidationError) -> str:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -14,6 +15,7 @@ from llm_assets.records import (
     Feedback,
     FeedbackKind,
     Interaction,
+    confidence_of,
     described,
     first_problem,
     first_problem_of_data,
@@ -190,3 +192,57 @@ def test_an_error_of_a_configuration_shows_the_value_that_the_operator_wrote() -
         pydantic.TypeAdapter(dict[str, int]).validate_python({"port": "high"})
     assert first_problem(caught.value).endswith("got 'high'")
     assert "high" not in first_problem_of_data(caught.value)
+
+
+def tokens(*logprobs: float, text: str = "a") -> list[dict[str, Any]]:
+    return [{"token": text, "logprob": logprob} for logprob in logprobs]
+
+
+@given(st.lists(st.floats(-50, 0), min_size=1), st.integers(1, 4))
+def test_an_answer_is_as_sure_as_its_tokens_however_long_it_is(
+    logprobs: list[float], times: int
+) -> None:
+    confidence = confidence_of(tokens(*logprobs))
+    assert confidence is not None
+    assert math.exp(min(logprobs)) <= confidence + 1e-12
+    assert confidence <= math.exp(max(logprobs)) + 1e-12
+    assert confidence_of(tokens(*logprobs * times)) == pytest.approx(confidence)
+    assert an_interaction("r1", confidence=confidence).confidence == confidence
+
+
+def test_the_end_of_an_answer_does_not_count() -> None:
+    said = tokens(-0.5, -1.5)
+    assert confidence_of([*said, *tokens(-9.0, text="")]) == confidence_of(said) == math.exp(-1)
+    # In the middle it is a token that was no whole character yet.
+    assert confidence_of([*tokens(-0.5, text=""), *tokens(-1.5)]) == math.exp(-1)
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        [],
+        tokens(-0.1, text=""),
+        [None],
+        ["a"],
+        [{"token": "a"}],
+        [{"logprob": -0.1}],
+        [*tokens(-0.1), {"token": "a", "logprob": None}],
+        [{"token": "a", "logprob": True}],
+        tokens(0.5),
+        tokens(math.nan),
+        tokens(math.inf),
+    ],
+)
+def test_what_tells_no_probabilities_tells_no_confidence(logprobs: list[Any]) -> None:
+    assert confidence_of(logprobs) is None
+
+
+@pytest.mark.parametrize("logprob", [-math.inf, -3.4e38, -(10**400)])
+def test_an_impossible_token_makes_an_answer_impossible(logprob: float) -> None:
+    assert confidence_of(tokens(-0.1, logprob)) == 0
+
+
+@pytest.mark.parametrize("confidence", [-0.1, 1.1, math.nan])
+def test_a_confidence_is_a_probability(confidence: float) -> None:
+    with pytest.raises(pydantic.ValidationError, match="confidence"):
+        an_interaction("r1", confidence=confidence)

@@ -31,6 +31,7 @@ INTERACTION_SCHEMA = pl.Schema(
         "num_prompt_tokens": pl.Int64,
         "num_response_tokens": pl.Int64,
         "aliases": pl.List(pl.String),
+        "confidence": pl.Float64,
     }
 )
 

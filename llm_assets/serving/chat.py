@@ -180,6 +180,9 @@ def engine_request(request: ChatRequest, spec: ModelServerSpec) -> Mapping[str, 
     }
     if request.stream:
         body["stream_options"] = {"include_usage": True}
+    if spec.serving.record_confidence:
+        # Without likeliest tokens to tell, llama.cpp tells no probabilities at all.
+        body |= {"logprobs": True, "top_logprobs": 1}
     for key in ("top_p", "seed", "stop", "presence_penalty", "frequency_penalty"):
         value = getattr(request, key)
         if value is not None:

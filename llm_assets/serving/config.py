@@ -17,7 +17,8 @@ class ServingConfig(Config):
     those of a trained adapter; let evaluation decide before a smaller one serves.
 
     `trust_client_time` lets a replay of old traffic say when each request happened, in
-    `metadata.timestamp`; leave it off where clients are strangers.
+    `metadata.timestamp`; leave it off where clients are strangers. `record_confidence` keeps with
+    each answer how sure the model was of it; clients see none of it.
     """
 
     max_tokens: int = pydantic.Field(default=64, ge=1)
@@ -27,6 +28,7 @@ class ServingConfig(Config):
     timeout_seconds: float = pydantic.Field(default=30.0, gt=0)
     max_prompt_characters: int = pydantic.Field(default=8000, ge=1)
     trust_client_time: bool = False
+    record_confidence: bool = False
     quantization: Quantization = "Q8_0"
 
     @pydantic.model_validator(mode="after")

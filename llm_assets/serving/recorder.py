@@ -25,7 +25,7 @@ from llm_assets.records import Interaction
 from llm_assets.serving.chat import ChatRequest, check_limits, engine_request, parse_chat_request
 from llm_assets.serving.outbox import Outbox
 from llm_assets.serving.spec import ModelServerSpec
-from llm_assets.serving.sse import Answer, EventSplitter, event_data
+from llm_assets.serving.sse import Answer, EventSplitter, event_data, without_logprobs
 from llm_assets.tokens import TokenCheck, TokenError, Tokens
 
 REQUEST_ID = "x-request-id"
@@ -163,8 +163,9 @@ class Recorder:
                 await incoming.aclose()
         if not incoming.is_success:
             return self._engine_refused(exchange, incoming)
-        answer = Answer()
-        answer.add(incoming.json())
+        answer, completion = Answer(), incoming.json()
+        answer.add(completion)
+        body = without_logprobs(body, completion)
         self.record(exchange, 200, answer)
         return Response(body, media_type="application/json", headers=self.headers(exchange))
 
@@ -238,6 +239,7 @@ class Recorder:
             latency_seconds=perf_counter() - exchange.started,
             num_prompt_tokens=answer.num_prompt_tokens,
             num_response_tokens=answer.num_response_tokens,
+            confidence=answer.confidence,
         )
         self.outbox.put(interaction)
 
@@ -285,7 +287,7 @@ class _Stream(Response):
                     # We always ask for the usage; a client that did not must not see its chunk,
                     # which has no choices.
                     if has_usage or "usage" not in data or data.get("choices"):
-                        passed += event
+                        passed += without_logprobs(event, data)
                 if passed:
                     await _send_part(send, passed)
 

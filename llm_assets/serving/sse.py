@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from llm_assets.records import confidence_of
+
 
 @dataclass
 class Answer:
@@ -14,6 +16,12 @@ class Answer:
     finish_reason: str | None = None
     num_prompt_tokens: int | None = None
     num_response_tokens: int | None = None
+    logprobs: list[Any] = field(default_factory=list)
+
+    @property
+    def confidence(self) -> float | None:
+        """How sure the model was, or None where the engine did not tell (see `confidence_of`)."""
+        return confidence_of(self.logprobs)
 
     @property
     def text(self) -> str:
@@ -26,6 +34,7 @@ class Answer:
             part = choice.get("delta") or choice.get("message") or {}
             self.parts.append(part.get("content") or "")
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            self.logprobs += (choice.get("logprobs") or {}).get("content") or []
         usage = chunk.get("usage")
         if usage:
             self.num_prompt_tokens = usage["prompt_tokens"]
@@ -55,3 +64,16 @@ def event_data(event: bytes) -> dict[str, Any] | None:
     if not event.startswith(b"data: {"):
         return None
     return json.loads(event.removeprefix(b"data: "))
+
+
+def without_logprobs(content: bytes, chunk: dict[str, Any]) -> bytes:
+    """Return a completion or an event of a stream, whose object is `chunk`, without probabilities.
+
+    We ask for them, clients do not. What holds none stays as it is, byte for byte.
+    """
+    choices = chunk.get("choices", [])
+    if not any("logprobs" in choice for choice in choices):
+        return content
+    kept = [{key: choice[key] for key in choice if key != "logprobs"} for choice in choices]
+    stripped = json.dumps({**chunk, "choices": kept}, separators=(",", ":")).encode()
+    return b"data: " + stripped + b"\n\n" if content.startswith(b"data: ") else stripped

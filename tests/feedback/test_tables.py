@@ -47,6 +47,7 @@ interactions = st.builds(
     num_prompt_tokens=counts,
     num_response_tokens=counts,
     aliases=st.lists(ids, max_size=3),
+    confidence=st.none() | st.floats(0, 1),
 )
 signals = st.builds(
     Feedback,

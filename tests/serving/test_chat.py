@@ -40,6 +40,7 @@ def body(**fields: Any) -> bytes:
         (body(lora=[{"id": 0, "scale": 0}]), "lora: unknown key"),
         (body(id_slot=0), "id_slot: unknown key"),
         (body(tools=[]), "tools: unknown key"),
+        (body(logprobs=True), "logprobs: unknown key"),
         (body(metadata={"session_id": 7}), r"metadata\.session_id: .*string, got 7"),
         (b'{"model": "helpdesk", "messages": [{"role": "user", "content": "\\ud800"}]}', "Invalid"),
     ],

@@ -49,7 +49,13 @@ def url(
         model_version="helpdesk-v0001",
         base_model=tiny_base_model.path,
         ready_file=folder / "ready.json",
-        serving=ServingConfig(max_tokens=64, context_tokens=256, parallel_requests=2, threads=1),
+        serving=ServingConfig(
+            max_tokens=64,
+            context_tokens=256,
+            parallel_requests=2,
+            threads=1,
+            record_confidence=True,
+        ),
         collector_url=api_of_module.url,
     )
     process = ModelProcess(spec, folder, folder / "log")
@@ -88,6 +94,26 @@ def test_a_streamed_answer_is_the_whole_answer_in_pieces(
     assert first.response == second.response == "".join(pieces)
     assert first.num_response_tokens == second.num_response_tokens == 12
     assert first.finish_reason == second.finish_reason == "length"
+
+
+def test_the_engine_says_how_sure_it_was_and_the_answer_is_the_same(
+    url: str, spec: ModelServerSpec, api_of_module: FakeApi
+) -> None:
+    body = {**asking("Who is sure?"), "max_tokens": 6}
+    told = [
+        httpx.post(f"{url}/v1/chat/completions", json={**body, "stream": is_stream})
+        for is_stream in (False, True)
+    ]
+    whole, streamed = api_of_module.waits_for(2, prompt="Who is sure?")
+    assert whole.confidence is not None
+    assert 0 < whole.confidence < 1
+    assert whole.confidence == pytest.approx(streamed.confidence, rel=1e-3)
+    assert not any("logprob" in response.text for response in told)
+    silent = replace(spec, serving=ServingConfig(max_tokens=64, threads=1), system_prompt="")
+    with serve(silent) as url_of_silent:
+        answer = httpx.post(f"{url_of_silent}/v1/chat/completions", json=body).json()
+    assert answer["choices"][0]["message"] == told[0].json()["choices"][0]["message"]
+    assert answer["choices"][0].keys() == told[0].json()["choices"][0].keys()
 
 
 def test_greedy_answers_are_the_same_alone_and_together(client: openai.OpenAI) -> None:

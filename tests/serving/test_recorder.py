@@ -1,5 +1,6 @@
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -154,6 +155,66 @@ def test_a_stream_passes_through_and_is_recorded_whole(
     [record] = served.recorded
     assert (record.response, record.finish_reason) == ("literature", "stop")
     assert (record.num_prompt_tokens, record.num_response_tokens) == (12, 2)
+
+
+TOKENS = [{"token": part, "logprob": -0.5} for part in PARTS]
+
+
+def sure_answer(request: httpx.Request) -> httpx.Response:
+    """Answer as llama.cpp does: with probabilities, that of the end too, if it is asked."""
+    if not json.loads(request.content).get("logprobs"):
+        return stream(request) if b'"stream":true' in request.content else answer(request)
+    if b'"stream":true' in request.content:
+        return httpx.Response(200, content=sure_events())
+    completion = answer(request).json()
+    completion["choices"][0]["logprobs"] = {"content": [*TOKENS, {"token": "", "logprob": -3.0}]}
+    return httpx.Response(200, json=completion)
+
+
+async def sure_events() -> AsyncIterator[bytes]:
+    for token in TOKENS:
+        choice = {"delta": {"content": token["token"]}, "finish_reason": None}
+        yield event({"choices": [{**choice, "logprobs": {"content": [token]}}]})
+    yield event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    yield event({"choices": [], "usage": USAGE})
+    yield b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_the_confidence_is_recorded_if_wanted_and_the_client_sees_nothing_of_it(
+    recorded_spec: ModelServerSpec, is_stream: bool
+) -> None:
+    serving = recorded_spec.serving.model_copy(update={"record_confidence": True})
+    without = Served(recorded_spec, sure_answer)
+    sure = Served(replace(recorded_spec, serving=serving), sure_answer)
+    plain, seen = (served.post({**ASK, "stream": is_stream}) for served in (without, sure))
+    assert "logprob" not in seen.text
+    assert [json.loads(line) for line in objects_in(seen)] == [
+        json.loads(line) for line in objects_in(plain)
+    ]
+    assert without.recorded[0].confidence is None
+    [record] = sure.recorded
+    assert record.confidence == pytest.approx(math.exp(-0.5))
+    assert record.response == "literature"
+
+
+def objects_in(response: httpx.Response) -> list[str]:
+    lines = [line.removeprefix("data: ") for line in response.text.splitlines()]
+    return [line for line in lines if line.startswith("{")]
+
+
+@pytest.mark.parametrize("logprob", [None, "x", 0.7])
+def test_probabilities_that_are_none_do_not_fail_an_answer(
+    recorded_spec: ModelServerSpec, logprob: Any
+) -> None:
+    def odd_answer(request: httpx.Request) -> httpx.Response:
+        completion = answer(request).json()
+        completion["choices"][0]["logprobs"] = {"content": [{"token": "a", "logprob": logprob}]}
+        return httpx.Response(200, json=completion)
+
+    served = Served(recorded_spec, odd_answer)
+    assert served.post(ASK).status_code == 200
+    assert served.recorded[0].confidence is None
 
 
 @pytest.mark.parametrize(

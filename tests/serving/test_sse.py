@@ -1,10 +1,12 @@
 import json
+import math
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_assets.serving.sse import Answer, EventSplitter, event_data
+from llm_assets.serving.sse import Answer, EventSplitter, event_data, without_logprobs
 
 
 @given(st.lists(st.text(min_size=1), min_size=1), st.data())
@@ -12,7 +14,9 @@ def test_an_answer_is_assembled_however_the_bytes_are_cut(
     parts: list[str], data: st.DataObject
 ) -> None:
     chunks: list[dict[str, Any]] = [
-        {"choices": [{"delta": {"content": part}, "finish_reason": None}]} for part in parts
+        {"choices": [{"delta": {"content": part}, "finish_reason": None, "logprobs": logprobs}]}
+        for part in parts
+        for logprobs in [{"content": [{"token": part, "logprob": -0.5}]}]
     ]
     usage = {"prompt_tokens": 5, "completion_tokens": len(parts)}
     chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": usage})
@@ -30,8 +34,26 @@ def test_an_answer_is_assembled_however_the_bytes_are_cut(
     assert passed == stream
     assert (answer.text, answer.finish_reason) == ("".join(parts), "stop")
     assert (answer.num_prompt_tokens, answer.num_response_tokens) == (5, len(parts))
+    assert answer.confidence == pytest.approx(math.exp(-0.5))
 
 
 def test_what_is_no_chunk_has_no_data() -> None:
     assert event_data(b": ping\n\n") is None
     assert event_data(b"data: [DONE]\n\n") is None
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_a_chunk_goes_on_without_probabilities_and_is_otherwise_the_same(text: str) -> None:
+    choice = {"index": 0, "delta": {"content": text}}
+    plain = {"id": "x", "choices": [choice], "model": "m"}
+    told = {**plain, "choices": [{**choice, "logprobs": {"content": []}}]}
+    event, whole = b"data: " + json.dumps(told).encode() + b"\n\n", json.dumps(told).encode()
+    assert event_data(without_logprobs(event, told)) == plain
+    assert list(EventSplitter().feed(without_logprobs(event, told)))[1:] == []
+    assert json.loads(without_logprobs(whole, told)) == plain
+
+
+def test_a_chunk_without_probabilities_keeps_its_bytes() -> None:
+    event = b'data: {"choices":  [{"delta": {"content": "\xc3\xa4"}}]}\n\n'
+    assert without_logprobs(event, event_data(event) or {}) is event
+    assert without_logprobs(b"data: [DONE]\n\n", {}) == b"data: [DONE]\n\n"

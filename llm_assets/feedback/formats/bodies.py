@@ -9,6 +9,7 @@ from typing import Any
 
 from llm_assets.feedback.formats.json_text import unpacked
 from llm_assets.feedback.formats.reading import text_of
+from llm_assets.records import confidence_of
 
 # LangChain names the kind of a message by its class or by its type.
 _ROLES = {
@@ -163,11 +164,22 @@ def _answer_listed(values: list[Any], depth: int) -> str | None:
 
 def finish_reason_of(response: Any) -> str | None:
     """Return why the first choice of a response ended, where it tells."""
+    reason = _first_choice(response).get("finish_reason")
+    return reason if isinstance(reason, str) else None
+
+
+def confidence_of_response(response: Any) -> float | None:
+    """Return how sure the model was of the first choice of a response, where its logprobs tell."""
+    logprobs = _first_choice(response).get("logprobs")
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    return confidence_of(content) if isinstance(content, list) else None
+
+
+def _first_choice(response: Any) -> dict[str, Any]:
     response = unpacked(response)
     choices = response.get("choices") if isinstance(response, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
-    reason = first.get("finish_reason") if isinstance(first, dict) else None
-    return reason if isinstance(reason, str) else None
+    return first if isinstance(first, dict) else {}
 
 
 def response_id_of(response: Any) -> Any:

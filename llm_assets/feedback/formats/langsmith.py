@@ -15,7 +15,12 @@ no tokens counted.
 from collections.abc import Iterator
 from typing import Any
 
-from llm_assets.feedback.formats.bodies import answer_of, conversation_of, finish_reason_of
+from llm_assets.feedback.formats.bodies import (
+    answer_of,
+    confidence_of_response,
+    conversation_of,
+    finish_reason_of,
+)
 from llm_assets.feedback.formats.reading import (
     Parts,
     Reading,
@@ -94,6 +99,7 @@ def _read_run(run: dict[str, Any], application: str) -> Reading:
         user_id=first_identifier(metadata, "user_id", "user"),
         status=500 if run.get("error") else 200,
         finish_reason=finish_reason_of(outputs),
+        confidence=confidence_of_response(outputs),
         latency_seconds=seconds_between(time, run.get("end_time")),
         num_prompt_tokens=count_of(run.get("prompt_tokens")),
         num_response_tokens=count_of(run.get("completion_tokens")),

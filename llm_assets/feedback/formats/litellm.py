@@ -14,6 +14,7 @@ from typing import Any
 
 from llm_assets.feedback.formats.bodies import (
     answer_of,
+    confidence_of_response,
     conversation_of,
     finish_reason_of,
     response_id_of,
@@ -70,6 +71,7 @@ def read(fields: dict[str, Any], application: str) -> Reading:
         or first_identifier(metadata, "user_api_key_end_user_id"),
         status=_status(fields, metadata),
         finish_reason=finish_reason_of(response),
+        confidence=confidence_of_response(response),
         latency_seconds=number_of(fields.get("response_time"))
         or seconds_between(time, fields.get("endTime")),
         num_prompt_tokens=count_of(fields.get("prompt_tokens")),

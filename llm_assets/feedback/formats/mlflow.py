@@ -16,7 +16,12 @@ import binascii
 from typing import Any
 
 from llm_assets.errors import UserError
-from llm_assets.feedback.formats.bodies import answer_of, conversation_of, finish_reason_of
+from llm_assets.feedback.formats.bodies import (
+    answer_of,
+    confidence_of_response,
+    conversation_of,
+    finish_reason_of,
+)
 from llm_assets.feedback.formats.json_text import unpacked
 from llm_assets.feedback.formats.reading import (
     Parts,
@@ -97,6 +102,7 @@ def _read_span(
         response=answer_of(outputs),
         model=_model(inputs, outputs),
         finish_reason=finish_reason_of(outputs),
+        confidence=confidence_of_response(outputs),
         latency_seconds=seconds_between(time, end),
         num_prompt_tokens=count_of(usage.get("input_tokens")),
         num_response_tokens=count_of(usage.get("output_tokens")),

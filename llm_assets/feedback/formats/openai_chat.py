@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from llm_assets.errors import UserError
+from llm_assets.feedback.formats.bodies import confidence_of_response
 from llm_assets.feedback.formats.reading import (
     Reading,
     chat_messages,
@@ -72,6 +73,7 @@ def exchange(
         session_id=session_of(request.get("metadata")),
         user_id=first_identifier(request, "user", "safety_identifier"),
         finish_reason=optional(choices[0], "finish_reason", str),
+        confidence=confidence_of_response(response),
         num_prompt_tokens=count_of(usage.get("prompt_tokens")),
         num_response_tokens=count_of(usage.get("completion_tokens")),
     )

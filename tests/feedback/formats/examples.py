@@ -1,6 +1,7 @@
 """One object of each kind that a format has, with texts of our own."""
 
 import json
+import math
 from typing import Any
 
 from tests.records import a_correction, an_interaction
@@ -9,7 +10,9 @@ SYSTEM = {"role": "system", "content": "You help the guests of a hotel."}
 QUESTION = {"role": "user", "content": "When is breakfast?"}
 ANSWER = {"role": "assistant", "content": "From seven to ten."}
 OTHER = {"role": "assistant", "content": "I do not know."}
-CHOICES = [{"index": 0, "finish_reason": "stop", "message": ANSWER}]
+# As probable as 0.8 in the geometric mean.
+LOGPROBS = {"content": [{"token": t, "logprob": math.log(0.8)} for t in ("From", " seven")]}
+CHOICES = [{"index": 0, "finish_reason": "stop", "message": ANSWER, "logprobs": LOGPROBS}]
 USAGE = {"prompt_tokens": 19, "completion_tokens": 6, "total_tokens": 25}
 TIME = "2026-03-02T09:00:00Z"
 LATER = "2026-03-02T09:05:00Z"

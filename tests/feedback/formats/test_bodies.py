@@ -1,9 +1,15 @@
 import json
+import math
 from typing import Any
 
 import pytest
 
-from llm_assets.feedback.formats.bodies import answer_of, conversation_of, finish_reason_of
+from llm_assets.feedback.formats.bodies import (
+    answer_of,
+    confidence_of_response,
+    conversation_of,
+    finish_reason_of,
+)
 from tests.feedback.formats.examples import ANSWER, CHOICES, QUESTION, SYSTEM
 
 ASKED, SAID = QUESTION["content"], ANSWER["content"]
@@ -102,3 +108,26 @@ def test_the_reason_of_the_end_is_that_of_the_first_choice(
     response: Any, reason: str | None
 ) -> None:
     assert finish_reason_of(response) == reason
+
+
+LOGPROBS = {"content": [{"token": "se", "logprob": -0.4}, {"token": "ven", "logprob": -0.6}]}
+
+
+@pytest.mark.parametrize(
+    ("response", "confidence"),
+    [
+        ({"choices": [{"logprobs": LOGPROBS}, {"logprobs": {"content": []}}]}, math.exp(-0.5)),
+        (json.dumps({"choices": [{"logprobs": LOGPROBS}]}), math.exp(-0.5)),
+        ({"choices": [{"logprobs": None}]}, None),
+        ({"choices": [{"logprobs": {"content": None}}]}, None),
+        ({"choices": [{"logprobs": {"content": [{"token": "x", "logprob": "y"}]}}]}, None),
+        # The form of the completions API before chats: its tokens are elsewhere.
+        ({"choices": [{"logprobs": {"token_logprobs": [-0.5]}}]}, None),
+        ({"choices": [{"finish_reason": "stop"}]}, None),
+        (None, None),
+    ],
+)
+def test_the_confidence_is_that_of_the_first_choice(
+    response: Any, confidence: float | None
+) -> None:
+    assert confidence_of_response(response) == confidence

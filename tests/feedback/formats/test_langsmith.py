@@ -45,6 +45,7 @@ def test_a_run_of_a_model_is_an_interaction() -> None:
     assert interaction.response == ANSWER["content"]
     assert (interaction.model_version, interaction.user_id) == ("guest-model", "guest-4")
     assert (interaction.finish_reason, interaction.latency_seconds) == ("stop", 1.5)
+    assert interaction.confidence == pytest.approx(0.8)
     assert (interaction.num_prompt_tokens, interaction.num_response_tokens) == (19, 6)
 
 

@@ -31,6 +31,7 @@ def test_a_payload_and_a_row_are_an_interaction(fields: dict[str, Any]) -> None:
     assert (interaction.session_id, interaction.user_id) == ("stay-1", "guest-4")
     assert (interaction.model_version, interaction.status) == ("guest-model", 200)
     assert (interaction.finish_reason, interaction.latency_seconds) == ("stop", 1.5)
+    assert interaction.confidence == pytest.approx(0.8)
     assert (interaction.num_prompt_tokens, interaction.num_response_tokens) == (19, 6)
     assert interaction.time.isoformat() == "2026-03-02T09:00:00+00:00"
 

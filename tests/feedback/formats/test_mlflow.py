@@ -40,6 +40,7 @@ def test_the_only_call_of_a_model_is_the_interaction_of_its_trace() -> None:
     assert (interaction.session_id, interaction.user_id) == ("stay-1", "guest-4")
     assert (interaction.model_version, interaction.status) == ("guest-model", 200)
     assert (interaction.finish_reason, interaction.latency_seconds) == ("stop", 1.5)
+    assert interaction.confidence == pytest.approx(0.8)
     assert (interaction.num_prompt_tokens, interaction.num_response_tokens) == (19, 6)
     # The span around it, and the assessment that is not valid any more.
     assert (reading.problems, reading.num_passed_over) == ([], 2)

@@ -1,3 +1,4 @@
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,8 +64,14 @@ def test_a_pair_is_an_interaction(pair: dict[str, Any]) -> None:
         "user",
     ]
     assert (interaction.user_id, interaction.session_id) == ("u-17", "c-9")
-    assert interaction.finish_reason == "stop"
+    assert (interaction.finish_reason, interaction.confidence) == ("stop", None)
     assert (interaction.num_prompt_tokens, interaction.num_response_tokens) == (21, 14)
+
+
+def test_logprobs_tell_how_sure_the_model_was(pair: dict[str, Any]) -> None:
+    tokens = [{"token": "Re", "logprob": -0.2}, {"token": "try.", "logprob": -0.4}]
+    pair["response"]["choices"][0]["logprobs"] = {"content": tokens, "refusal": None}
+    assert read(pair).confidence == pytest.approx(math.exp(-0.3))
 
 
 def test_what_is_not_needed_may_be_missing(pair: dict[str, Any]) -> None:
