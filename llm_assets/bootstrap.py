@@ -5,6 +5,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+from llm_assets.applications import made_for
 from llm_assets.installation import Installation
 from llm_assets.manifest import ModelManifest, code_version, version_name
 from llm_assets.settings import Settings
@@ -31,7 +32,7 @@ def register_base_models(installation: Installation, *, now: datetime | None = N
     """
     time = now or datetime.now(UTC)
     made: list[str] = []
-    for name in installation.applications():
+    for name, application in installation.applications().items():
         if installation.registry.champion(name) is not None:
             continue
         version = version_name(name, 1)
@@ -41,6 +42,8 @@ def register_base_models(installation: Installation, *, now: datetime | None = N
             base_model_sha256=installation.base_model(name).sha256,
             created_at=time,
             code_version=code_version(),
+            system_prompt_sha256=made_for(application).system_prompt_sha256,
+            evaluation_sha256=made_for(application).evaluation_sha256,
         ).write(installation.model(version))
         reason = "the base model as it comes"
         installation.registry.register(name, version, time=time, reason=reason, run_id=None)

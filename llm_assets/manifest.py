@@ -22,7 +22,8 @@ class ModelManifest:
     """Everything that went into a model version.
 
     The base model alone is a version too: its `adapter_sha256` and all that speaks of training
-    are None. `metrics` holds numbers for people (losses, seconds); nothing reads them back.
+    are None. `system_prompt_sha256` and `evaluation_sha256` are None in manifests from before they
+    were kept. `metrics` holds numbers for people (losses, seconds); only replays read the seconds.
     """
 
     model_version: str
@@ -30,6 +31,8 @@ class ModelManifest:
     base_model_sha256: str
     created_at: datetime
     code_version: str
+    system_prompt_sha256: str | None = None
+    evaluation_sha256: str | None = None
     run_id: str | None = None
     dataset_version: str | None = None
     dataset_sha256: str | None = None

@@ -6,7 +6,11 @@ from typing import Any
 
 from llm_assets.applications import Application
 from llm_assets.bootstrap import prepare_dagster_home
-from llm_assets.drift.triggers import Window
+from llm_assets.cycle_requests import open_requests
+from llm_assets.drift.triggers.brakes import BUDGET_DAYS
+from llm_assets.drift.triggers.causes import Window
+from llm_assets.drift.triggers.decision import History, budget
+from llm_assets.drift.triggers.run_length import expected_false_starts_per_year
 from llm_assets.erasures import Erasures, reaches
 from llm_assets.feedback import unassigned
 from llm_assets.installation import Installation
@@ -24,7 +28,7 @@ def gather(settings: Settings) -> dict[str, Any]:
     # Dagster takes a second to import, which the other commands need not wait for.
     import dagster as dg
 
-    from llm_assets.sensors.cycle import decide_for
+    from llm_assets.sensors.cycle import cycles_of, decide_for
 
     installation = Installation(settings)
     applications, now = installation.applications(), datetime.now(UTC)
@@ -35,6 +39,8 @@ def gather(settings: Settings) -> dict[str, Any]:
     with dg.DagsterInstance.get() as instance:
         for name, application in applications.items():
             decision = decide_for(application, installation=installation, instance=instance)
+            history = History(application=name, cycles=cycles_of(name, instance))
+            hours = budget(history, triggers=application.triggers, now=now)
             entry, endpoint = installation.registry.entry(name), serving.applications.get(name)
             described[name] = {
                 "champion": entry.champion,
@@ -49,8 +55,15 @@ def gather(settings: Settings) -> dict[str, Any]:
                     for reach in reaches(erasures, champions=[entry.champion or ""])
                     if application_of(reach.model_version) == name
                 ],
+                "budget": asdict(hours),
+                "false_starts_per_year": expected_false_starts_per_year(application.drift),
+                "requests": [
+                    {"request": request.request_id, "because": request.because}
+                    for request in open_requests(settings.home, name)
+                ],
                 "would_start": decision.should_start,
                 "cause": decision.cause,
+                "brake": decision.brake,
                 "reason": decision.reason,
             }
     return {
@@ -86,6 +99,9 @@ def describe(status: dict[str, Any]) -> str:
             *_orphans(application["orphans"]),
             *(f"  {reach['summary']}" for reach in application["erased_data"]),
             *(f"  drift {day['date']}: {day['summary']}" for day in application["drift"]),
+            *(f"  requested: {request['because']}" for request in application["requests"]),
+            *_budget(application["budget"]),
+            f"  by chance drift starts {application['false_starts_per_year']:.2g} cycles a year",
             f"  {'a cycle starts' if application['would_start'] else 'no cycle'}: "
             f"{application['reason']}",
         ]
@@ -103,6 +119,15 @@ def _shown_ids(ids: list[str]) -> dict[str, Any]:
 
 def _orphans(orphans: dict[str, Any]) -> list[str]:
     return [f"  {orphans['num']} feedback whose request never came"] if orphans["num"] else []
+
+
+def _budget(hours: dict[str, Any]) -> list[str]:
+    if hours["max_hours"] is None:
+        return []
+    return [
+        f"  {hours['used_hours']:.3g} of {hours['max_hours']:g} GPU hours used in {BUDGET_DAYS} "
+        f"days, a cycle takes about {hours['expected_hours']:.3g}"
+    ]
 
 
 def _drift(application: Application, installation: Installation) -> list[dict[str, Any]]:

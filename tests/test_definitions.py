@@ -117,6 +117,9 @@ def test_every_sensor_is_on_from_the_start() -> None:
     assert {sensor.name for sensor in sensors} == {
         "new_logs_sensor",
         "first_baseline_sensor",
+        "manual_sensor",
+        "change_sensor",
+        "quality_sensor",
         "drift_sensor",
         "volume_sensor",
         "deploy_sensor",

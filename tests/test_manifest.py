@@ -38,6 +38,13 @@ def test_a_manifest_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert ModelManifest.read(tmp_path) == a_manifest()
 
 
+def test_a_manifest_from_before_it_said_what_for_is_read(tmp_path: Path) -> None:
+    older = a_manifest().to_json()
+    del older["system_prompt_sha256"], older["evaluation_sha256"]
+    (tmp_path / "manifest.json").write_text(json.dumps(older))
+    assert ModelManifest.read(tmp_path).system_prompt_sha256 is None
+
+
 def test_a_version_without_manifest_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{tmp_path}/manifest.json: no such model version"):
         ModelManifest.read(tmp_path)

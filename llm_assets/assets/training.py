@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from llm_assets.applications import Application, made_for
 from llm_assets.assets.curation import curated_dataset
 from llm_assets.assets.partitions import model_versions
 from llm_assets.curation.dataset import Dataset
@@ -37,7 +38,9 @@ def finetuned_checkpoint(
     """A LoRA adapter and its manifest, which is enough to train the same weights again."""
     version = context.partition_key
     dataset = DatasetStore(installation.lance).read(version)
-    job = _prepare_job(installation, version, dataset)
+    # Read once: what it says while the training runs is not what the version was made for.
+    application = installation.application(application_of(version))
+    job = _prepare_job(installation, application, version, dataset)
     job_file = job.rows_file.with_name("job.json")
     job.write(job_file)
     pipes.run(
@@ -45,7 +48,7 @@ def finetuned_checkpoint(
         command=worker_command(job_file),
         env=dict(worker_environment(job.config)),
     )
-    manifest = _manifest(installation, job, dataset, run_id=context.run.run_id)
+    manifest = _manifest(installation, application, job, dataset, run_id=context.run.run_id)
     manifest.write(job.output_dir)
     return dg.MaterializeResult(
         metadata={
@@ -59,8 +62,9 @@ def finetuned_checkpoint(
     )
 
 
-def _prepare_job(installation: Installation, version: str, dataset: Dataset) -> TrainingJob:
-    application = installation.application(application_of(version))
+def _prepare_job(
+    installation: Installation, application: Application, version: str, dataset: Dataset
+) -> TrainingJob:
     folder = installation.model(version)
     if (folder / "manifest.json").exists():
         raise UserError(f"{folder}: model versions are not replaced; open a new cycle")
@@ -83,16 +87,22 @@ def _prepare_job(installation: Installation, version: str, dataset: Dataset) -> 
 
 
 def _manifest(
-    installation: Installation, job: TrainingJob, dataset: Dataset, *, run_id: str
+    installation: Installation,
+    application: Application,
+    job: TrainingJob,
+    dataset: Dataset,
+    *,
+    run_id: str,
 ) -> ModelManifest:
-    application = application_of(job.model_version)
     result = TrainingResult.read(job.output_dir)
     return ModelManifest(
         model_version=job.model_version,
-        application=application,
-        base_model_sha256=installation.base_model(application).sha256,
+        application=application.name,
+        base_model_sha256=installation.base_model(application.name).sha256,
         created_at=datetime.now(UTC),
         code_version=code_version(),
+        system_prompt_sha256=made_for(application).system_prompt_sha256,
+        evaluation_sha256=made_for(application).evaluation_sha256,
         run_id=run_id,
         dataset_version=job.model_version,
         dataset_sha256=dataset.sha256,

@@ -1,21 +1,24 @@
 """From scores to a cycle, and from a registered model to its users.
 
 Belongs here: the sensors that open a cycle and that deploy. Whether a cycle starts is decided in
-`llm_assets.drift.triggers`; a sensor only gathers the history and asks.
+`llm_assets.drift.triggers`, from what `llm_assets.sensors.history` gathers; a sensor only asks.
 """
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import dagster as dg
-import polars as pl
+from dagster._core.storage.tags import RUN_KEY_TAG
 
 from llm_assets.applications import Application
 from llm_assets.assets.deployment import registered_model
 from llm_assets.assets.partitions import applications, model_versions
-from llm_assets.curation.votes import promising
-from llm_assets.drift.triggers import Cause, Decision, History, Window, decide
+from llm_assets.cycle_requests import mark_served, open_requests
+from llm_assets.drift.triggers.brakes import Cycle
+from llm_assets.drift.triggers.decision import Cause, Decision, decide
+from llm_assets.errors import UserError
 from llm_assets.installation import Installation
 from llm_assets.manifest import application_of, next_version
+from llm_assets.sensors.history import gather_history, unserved
 from llm_assets.sensors.jobs import (
     APPLICATION_TAG,
     CAUSE_TAG,
@@ -23,7 +26,6 @@ from llm_assets.sensors.jobs import (
     deploy_newest,
     improvement_cycle,
 )
-from llm_assets.storage import Partition
 
 _MANY_RUNS = 1000
 
@@ -31,18 +33,56 @@ _MANY_RUNS = 1000
 def decide_for(
     application: Application, *, installation: Installation, instance: dg.DagsterInstance
 ) -> Decision:
-    """Return whether a cycle of an application starts now, and why or why not."""
-    history = _history(application, installation, instance)
+    """Return whether a cycle of an application starts now, and why or why not.
+
+    What is wrong with one application is its reason, so that it does not stop the others.
+    """
+    if application.serving is None:
+        return _no_cycle("is served elsewhere and only watched")
+    cycles = cycles_of(application.name, instance)
+    try:
+        history = gather_history(application, installation, cycles=cycles)
+    except UserError as error:
+        return _no_cycle(f"cannot be decided: {error}")
     return decide(
         history, drift=application.drift, triggers=application.triggers, now=datetime.now(UTC)
     )
 
 
-def _cycle_sensor(cause: Cause, description: str) -> dg.SensorDefinition:
+def cycles_of(application: str, instance: dg.DagsterInstance) -> list[Cycle]:
+    """Return the newest cycles of an application, however they ended."""
+    records = instance.get_run_records(
+        dg.RunsFilter(job_name=improvement_cycle.name, tags={APPLICATION_TAG: application}),
+        limit=_MANY_RUNS,
+    )
+    return [
+        Cycle(
+            started_at=record.create_timestamp,
+            hours=_hours(record) if record.dagster_run.is_finished else None,
+            run_key=record.dagster_run.tags.get(RUN_KEY_TAG),
+        )
+        for record in records
+    ]
+
+
+def _hours(record: dg.RunRecord) -> float:
+    """Return how long a run took that is over; one that ended in the queue took no time."""
+    if record.start_time is None or record.end_time is None:
+        return 0.0
+    return (record.end_time - record.start_time) / 3600
+
+
+def _no_cycle(reason: str) -> Decision:
+    return Decision(should_start=False, cause=None, run_key=None, reason=reason)
+
+
+def _cycle_sensor(
+    cause: Cause, description: str, *, interval_seconds: int = 10
+) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{cause}_sensor",
         job=improvement_cycle,
-        minimum_interval_seconds=10,
+        minimum_interval_seconds=interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=description,
     )
@@ -54,9 +94,8 @@ def _cycle_sensor(cause: Cause, description: str) -> dg.SensorDefinition:
         assert model_versions.name is not None
         existing = context.instance.get_dynamic_partitions(model_versions.name)
         for name, application in installation.applications().items():
-            if application.serving is None:
-                reasons.append(f"{name}: is served elsewhere and only watched")
-                continue
+            if cause is Cause.MANUAL:
+                _close_served_requests(name, installation, context.instance)
             decision = decide_for(application, installation=installation, instance=context.instance)
             reasons.append(f"{name}: {decision.reason}")
             if decision.should_start and decision.cause is cause:
@@ -83,6 +122,26 @@ def _cycle_sensor(cause: Cause, description: str) -> dg.SensorDefinition:
     return open_cycles
 
 
+def _close_served_requests(
+    application: str, installation: Installation, instance: dg.DagsterInstance
+) -> None:
+    """Close the requests that a cycle was started for; only then is its run there to be seen."""
+    requests = open_requests(installation.home, application)
+    if requests:
+        still_open = unserved(requests, cycles_of(application, instance))
+        served = [request for request in requests if request not in still_open]
+        mark_served(installation.home, served, now=datetime.now(UTC))
+
+
+manual_sensor = _cycle_sensor(Cause.MANUAL, "Opens the cycle that a person asked for.")
+change_sensor = _cycle_sensor(
+    Cause.CHANGE,
+    "Opens a cycle when the base model, the system prompt, or the evaluation changed.",
+    interval_seconds=60,
+)
+quality_sensor = _cycle_sensor(
+    Cause.QUALITY, "Opens a cycle when users are less content.", interval_seconds=60
+)
 drift_sensor = _cycle_sensor(Cause.DRIFT, "Opens a cycle when users ask for something new.")
 volume_sensor = _cycle_sensor(Cause.VOLUME, "Opens a cycle when enough new feedback came in.")
 
@@ -126,49 +185,12 @@ registration_sensor = dg.AutomationConditionSensorDefinition(
     description="Registers a version whose gate passed outside a cycle, e.g. evaluated again.",
 )
 
-SENSORS = [drift_sensor, volume_sensor, deploy_sensor, registration_sensor]
-
-
-def _history(
-    application: Application, installation: Installation, instance: dg.DagsterInstance
-) -> History:
-    name = application.name
-    runs = instance.get_run_records(
-        dg.RunsFilter(job_name=improvement_cycle.name, tags={APPLICATION_TAG: name}),
-        limit=_MANY_RUNS,
-    )
-    last_cycle_at = max((run.create_timestamp for run in runs), default=None)
-    return History(
-        application=name,
-        windows=_windows(application, installation),
-        num_new_feedback=_count_usable(installation, name, since=last_cycle_at),
-        last_cycle_at=last_cycle_at,
-        has_open_cycle=any(not run.dagster_run.is_finished for run in runs),
-        promoted_at=_promoted_at(installation, name),
-    )
-
-
-def _windows(application: Application, installation: Installation) -> list[Window]:
-    table = installation.table("drift_scores")
-    windows: list[Window] = []
-    # Undefined days do not count as windows, so look further back than the windows needed.
-    for day in reversed(table.dates(application.name)[-4 * application.drift.windows :]):
-        scores = table.read(Partition(application=application.name, date=day))
-        if scores is not None:
-            windows.append(Window.from_scores(day, scores.to_dicts()))
-    return windows[::-1]
-
-
-def _count_usable(installation: Installation, application: str, *, since: datetime | None) -> int:
-    first = date.min if since is None else since.date()
-    usable = promising(installation.feedback(application, first=first))
-    return usable.height if since is None else usable.filter(pl.col("time") > since).height
-
-
-def _promoted_at(installation: Installation, application: str) -> datetime | None:
-    """Return when the champion was promoted; None for the one that was there from the start."""
-    entry = installation.registry.entry(application)
-    if not entry.versions or entry.champion == entry.versions[0]:
-        return None
-    promotions = [step.time for step in entry.history if step.model_version == entry.champion]
-    return promotions[-1]
+SENSORS = [
+    manual_sensor,
+    change_sensor,
+    quality_sensor,
+    drift_sensor,
+    volume_sensor,
+    deploy_sensor,
+    registration_sensor,
+]

@@ -5,15 +5,21 @@ Belongs here: the sensors before a cycle. Which days are due is decided in
 """
 
 from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
 
 import dagster as dg
+import polars as pl
+import pydantic
 
+from llm_assets.applications import Application
 from llm_assets.assets.partitions import applications, model_versions, partition_key
 from llm_assets.drift.baseline import BaselineStore, reference_dates
 from llm_assets.feedback.arrivals import days_to_process, look, read_cursor, write_cursor
 from llm_assets.installation import Installation
 from llm_assets.records import EARLIEST
 from llm_assets.sensors.jobs import APPLICATION_TAG, daily_logs, first_baseline, rescore_drift
+from llm_assets.sensors.memory import Memory
+from llm_assets.sensors.published import log_sizes, published_at, read_days
 from llm_assets.storage import Partition
 
 _FIRST, _LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -33,13 +39,15 @@ def new_logs_sensor(
     known = installation.applications()
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
     sizes = {
-        f"{kind}|{partition.application}|{partition.date.isoformat()}": log.size_bytes(partition)
+        f"{kind}|{name}|{day.isoformat()}": size_bytes
         for kind, log in logs.items()
-        for partition in log.partitions()
+        for name in known
+        for day, size_bytes in log_sizes(log.root, name).items()
         # Days still to come wait until they are there: Dagster has no partition for them yet.
-        if partition.application in known and EARLIEST.date() <= partition.date <= tomorrow
+        if EARLIEST.date() <= day <= tomorrow
     }
-    due, cursor = look(read_cursor(context.cursor), sizes)
+    memory = Memory(installation.home / "run" / "sensors" / "new_logs")
+    due, cursor = look(read_cursor(memory.read(context.cursor)), sizes)
     requests = []
     for name, application in known.items():
         # Days before the first request have nothing to work through.
@@ -51,7 +59,7 @@ def new_logs_sensor(
         ):
             first = max(days.first, min(first_request, days.last))
             requests.append(_range_request(name, first, days.last))
-    context.update_cursor(write_cursor(cursor))
+    context.update_cursor(memory.write(write_cursor(cursor), last_cursor=context.cursor))
     if not requests:
         num_growing = sum(seen.size != seen.processed for seen in cursor.values())
         return dg.SkipReason(f"no day is due; {len(sizes)} known, {num_growing} still growing")
@@ -73,23 +81,31 @@ def first_baseline_sensor(
     context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for the baseline of a champion without one, once its reference days are over."""
-    today = datetime.now(UTC).date()
+    now = datetime.now(UTC)
     requests, versions, reasons = [], [], []
+    seen: dict[str, _Seen] = {}
+    seen_before = _SEEN.validate_json(context.cursor or "{}")
     for name, application in installation.applications().items():
         champion = installation.registry.champion(name)
-        days = installation.table("interaction_logs").dates(name)
-        reference = reference_dates(days, config=application.drift)
-        needed = application.drift.reference_days
         if champion is None:
             reasons.append(f"{name}: no champion")
-        elif champion in BaselineStore(installation.lance).model_versions(name):
+            continue
+        if champion in BaselineStore(installation.lance).model_versions(name):
             reasons.append(f"{name}: {champion} has a baseline")
-            unscored = _days_without_baseline(installation, name)
+            before = seen_before.get(name)
+            # Days are looked at once for every champion, and again when they were written again.
+            since = before.until if before is not None and before.champion == champion else 0
+            seen[name] = _Seen(champion, int(now.timestamp() * 1e9) - _SETTLING_NANOSECONDS)
+            unscored = _days_without_baseline(installation, application, since=since)
             if unscored:
                 key = f"rescore:{champion}:{unscored[-1]}"
                 request = _range_request(name, unscored[0], unscored[-1], rescore_drift.name, key)
                 requests.append(request)
-        elif len(reference) < needed or reference[-1] >= today:
+            continue
+        days = published_at(installation.table("interaction_logs"), name)
+        reference = reference_dates(days, config=application.drift)
+        needed = application.drift.reference_days
+        if len(reference) < needed or reference[-1] >= now.date():
             reasons.append(f"{name}: {len(reference)} of {needed} reference days are over")
         else:
             versions.append(champion)
@@ -101,6 +117,7 @@ def first_baseline_sensor(
                     tags={APPLICATION_TAG: name},
                 )
             )
+    context.update_cursor(_SEEN.dump_json(seen).decode())
     if not requests:
         return dg.SkipReason("; ".join(reasons))
     return dg.SensorResult(
@@ -114,15 +131,37 @@ def first_baseline_sensor(
 SENSORS = [new_logs_sensor, first_baseline_sensor]
 
 
-def _days_without_baseline(installation: Installation, application: str) -> list[date]:
-    """Return the scored days that had prompts and no baseline to compare them with."""
+class _Seen(NamedTuple):
+    """Until when, in nanoseconds, the scores of an application were looked at for a champion."""
+
+    champion: str
+    until: int
+
+
+_SEEN = pydantic.TypeAdapter(dict[str, _Seen])
+# A file has the time at which its writing began; on a busy disk it appears much later.
+_SETTLING_NANOSECONDS = 60 * 10**9
+
+
+def _days_without_baseline(
+    installation: Installation, application: Application, *, since: int
+) -> list[date]:
+    """Return the days scored after a time that had prompts and no baseline to compare them with.
+
+    A day without a season to be held against has no baseline either, and never will.
+    """
+    if application.drift.reference != "baseline":
+        return []
     table = installation.table("drift_scores")
-    days = []
-    for day in table.dates(application):
-        scores = table.read(Partition(application=application, date=day))
-        if scores is not None and scores["n"].max() and not scores["num_baseline"].max():
-            days.append(day)
-    return days
+    times = published_at(table, application.name)
+    newer = [day for day, time in times.items() if time > since]
+    rows = read_days(table, application.name, newer, schema=_COUNTS)
+    found = rows.group_by("day").agg(pl.col("n", "num_baseline").max())
+    lacking = found.filter((pl.col("n") > 0) & (pl.col("num_baseline") == 0))
+    return lacking["day"].sort().to_list()
+
+
+_COUNTS = pl.Schema({"n": pl.Int64, "num_baseline": pl.Int64})
 
 
 def _range_request(
