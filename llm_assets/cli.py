@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,28 @@ def _parser() -> argparse.ArgumentParser:
     erase.add_argument("--user", required=True, help="the id, as the application sends it")
     erase.add_argument("--application", help="of this application only; of all if left out")
     erase.add_argument("--dry-run", action="store_true", help="only say what it would do")
+    cycle = command("cycle", _cycle, "Ask for an improvement cycle; the brakes still hold.")
+    cycle.add_argument("--application", required=True)
+    cycle.add_argument("--because", required=True, help="why; it stands in the run's tags")
+    text = "Look at what drifted, and try thresholds on past days."
+    drift = commands.add_parser("drift", help=text, description=text)
+    views = drift.add_subparsers(required=True, metavar="action")
+    show = command("show", _drift_show, "Say what moved on a day, with its prompts.", views)
+    show.add_argument("date", nargs="?", type=date.fromisoformat, help="the newest if left out")
+    show.add_argument("--application", required=True)
+    text = "Say when a policy would have started cycles, had it been in force."
+    replay = command("replay", _drift_replay, text, views)
+    replay.add_argument("--application", required=True)
+    replay.add_argument("--from", dest="first", required=True, type=date.fromisoformat)
+    replay.add_argument("--to", dest="last", required=True, type=date.fromisoformat)
+    replay.add_argument(
+        "--policy",
+        dest="policies",
+        action="append",
+        default=[],
+        type=Path,
+        help="a YAML file with drift and triggers sections; again for another beside it",
+    )
     text = "Say who may send an application's records and ask its model."
     tokens = commands.add_parser("token", help=text, description=text)
     actions = tokens.add_subparsers(required=True, metavar="action")
@@ -212,6 +234,47 @@ def _erase(options: argparse.Namespace) -> int:
     else:
         print(describe(outcome, is_dry=options.dry_run))
     return 1 if outcome.left else 0
+
+
+def _cycle(options: argparse.Namespace) -> int:
+    from llm_assets.cycle_requests import request_cycle
+    from llm_assets.installation import Installation
+
+    installation = Installation(Settings.from_environment())
+    installation.application(options.application)
+    now = datetime.now(UTC)
+    request = request_cycle(installation.home, options.application, options.because, now=now)
+    text = (
+        f"asked for a cycle of {options.application}; `llm-assets status` says what becomes of it"
+    )
+    print(json.dumps({"request": request}) if options.json else text)
+    return 0
+
+
+def _drift_show(options: argparse.Namespace) -> int:
+    from llm_assets.drift_view import describe, gather
+    from llm_assets.installation import Installation
+
+    installation = Installation(Settings.from_environment())
+    shown = gather(installation, options.application, options.date)
+    print(json.dumps(shown, indent=2) if options.json else describe(shown))
+    return 0
+
+
+def _drift_replay(options: argparse.Namespace) -> int:
+    from llm_assets.installation import Installation
+    from llm_assets.replay import describe, replay, to_json
+
+    installation = Installation(Settings.from_environment())
+    replays = replay(
+        installation,
+        options.application,
+        first=options.first,
+        last=options.last,
+        policies=options.policies,
+    )
+    print(json.dumps(to_json(replays)) if options.json else describe(replays))
+    return 0
 
 
 def _say(text: str) -> None:

@@ -202,7 +202,12 @@ def test_the_status_of_an_empty_home_is_clear(installation: Installation, capsys
         "erased_data": [],
         "would_start": False,
         "cause": None,
-        "reason": "no window with defined drift scores yet; 0 new feedback of 200 needed",
+        "brake": None,
+        "requests": [],
+        "budget": {"used_hours": 0, "expected_hours": 1.0, "max_hours": None},
+        "false_starts_per_year": pytest.approx(12.0),
+        "reason": "0 verdicts in the last 7 days of 50 needed; no window with defined drift scores "
+        "yet; 0 new feedback of 200 needed",
     }
 
 
@@ -212,7 +217,47 @@ def test_the_status_for_people_names_the_same(installation: Installation, capsys
     text = capsys.readouterr().out
     assert f"{installation.settings.endpoint_url}/v1 (not running)" in text
     assert f"helpdesk: champion {VERSION} (does not serve)" in text
-    assert "no cycle: no window with defined drift scores yet" in text
+    assert "no cycle: 0 verdicts in the last 7 days of 50 needed; no window with" in text
+    assert "by chance drift starts 12 cycles a year" in text
+
+
+def test_a_person_asks_for_a_cycle(installation: Installation, capsys: Capture) -> None:
+    register_base_models(installation)
+    assert run("cycle", "--application", "helpdesk", "--because", "two new desks") == 0
+    assert "asked for a cycle of helpdesk" in capsys.readouterr().out
+    assert run("status", "--json") == 0
+    helpdesk = json.loads(capsys.readouterr().out)["applications"]["helpdesk"]
+    assert (helpdesk["would_start"], helpdesk["cause"]) == (True, "manual")
+    assert helpdesk["reason"] == "requested: two new desks"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cycle", "--application", "bank", "--because", "x"], "application 'bank': no "),
+        (["drift", "show", "--application", "bank"], "application 'bank': no "),
+        (["drift", "show", "--application", "helpdesk"], "application 'helpdesk': "),
+        (
+            [
+                "drift",
+                "replay",
+                "--application",
+                "helpdesk",
+                "--from",
+                "2026-01-01",
+                "--to",
+                "2026-02-01",
+            ],
+            "application 'helpdesk': no traffic from 2026-01-01 to 2026-02-01; it has none at all",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("installation")
+def test_what_there_is_no_drift_of_is_one_line(
+    capsys: Capture, arguments: list[str], message: str
+) -> None:
+    assert run(*arguments) == 1
+    assert error_line(capsys).startswith(f"llm-assets: {message}")
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ def test_every_key_of_an_application_is_documented_with_its_default() -> None:
             assert shown == "required"
         elif isinstance(default, frozenset):
             assert set(json.loads(shown.strip("`"))) == default
+        elif isinstance(default, tuple):
+            assert tuple(json.loads(shown.strip("`"))) == default
         elif not isinstance(default, list):
             assert json.loads(shown.strip("`")) == default
 

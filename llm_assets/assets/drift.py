@@ -1,15 +1,15 @@
 """How far today's questions and satisfaction are from what the model version was made for.
 
-Belongs here: the assets of the group `drift`. The statistics are in `llm_assets.drift`.
+Belongs here: the assets of the group `drift`. The statistics are in `llm_assets.drift`, and a day
+is held against its reference in `llm_assets.drift_day`.
 """
 
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 
 import dagster as dg
-import numpy as np
 import polars as pl
 
 from llm_assets.assets.feedback import feedback_logs, interaction_logs
@@ -18,18 +18,27 @@ from llm_assets.assets.partitions import (
     model_versions,
     partition_key,
     partitions_of,
-    seed_of,
 )
 from llm_assets.assets.pictures import picture
+from llm_assets.assets.progress import with_progress
 from llm_assets.curation.store import DatasetStore
-from llm_assets.drift import embeddings, plot, quality, scores
-from llm_assets.drift.baseline import Baseline, BaselineStore, reference_dates
-from llm_assets.drift.embeddings import EmbeddingCache, MiniLM
+from llm_assets.drift import quality
+from llm_assets.drift.baseline import Baseline, BaselineStore, first_prompts
+from llm_assets.drift.embedding import embeddings
+from llm_assets.drift.embedding.embeddings import EmbeddingCache
+from llm_assets.drift.scores import DriftScore, score_table
+from llm_assets.drift.topics import Topic, topic_table
+from llm_assets.drift.window import window
+from llm_assets.drift_day import DayScorer, ScoredDay, reference_days
 from llm_assets.installation import Installation
 from llm_assets.manifest import application_of
 from llm_assets.storage import Partition
 
 _EVERY_PARTITION = dg.AllPartitionMapping()
+_NO_TRAFFIC: Mapping[str, dg.MetadataValue] = {"n": dg.MetadataValue.int(0)}
+# How far back answers are looked for whose confidence and verdict are both known.
+_CALIBRATION_DAYS = 90
+_SHOWN_LANGUAGES = 5
 
 
 @dg.asset(
@@ -43,17 +52,27 @@ _EVERY_PARTITION = dg.AllPartitionMapping()
 def prompt_embeddings(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> dg.MaterializeResult:
-    """The prompts as unit vectors; each distinct prompt is computed once, ever."""
+    """The prompts as unit vectors; each distinct prompt is computed once, ever.
+
+    Of a day with more than `drift.max_prompts`, only those are embedded that are looked at.
+    """
     cache = EmbeddingCache(installation.lance)
-    for partition in partitions_of(context.partition_keys):
-        day = installation.interactions(partition.application, partition.date, partition.date)
-        prompts = embeddings.embeddable(day)
-        embeddings.embed(prompts, cache=cache)
+    partitions = partitions_of(context.partition_keys)
+    for partition in with_progress(partitions, context.log.info, noun="days embedded"):
+        name, day = partition.application, partition.date
+        config = installation.application(name).drift
+        asked = window(installation.interactions(name, day, day), max_prompts=config.max_prompts)
+        embedder = installation.embedder(name)
+        embeddings.embed(asked["prompt"].to_list(), cache=cache, embedder=embedder)
         context.add_asset_metadata(
-            {"dagster/partition_row_count": len(prompts), "num_distinct": len(set(prompts))},
+            {
+                "dagster/partition_row_count": asked.height,
+                "num_distinct": asked["prompt"].n_unique(),
+                "embedder": embedder.name,
+            },
             partition_key=partition_key(partition),
         )
-    return dg.MaterializeResult(metadata={"embedder": MiniLM.name})
+    return dg.MaterializeResult()
 
 
 @dg.asset(
@@ -75,9 +94,11 @@ def embedding_baseline(
     """
     version = context.partition_key
     prompts = _accepted_prompts(installation, version)
-    vectors = embeddings.embed(prompts, cache=EmbeddingCache(installation.lance))
+    embedder = installation.embedder(application_of(version))
+    cache = EmbeddingCache(installation.lance)
+    vectors = embeddings.embed(prompts, cache=cache, embedder=embedder)
     baseline = Baseline(
-        model_version=version, embedder=MiniLM.name, prompts=prompts, vectors=vectors
+        model_version=version, embedder=embedder.name, prompts=prompts, vectors=vectors
     )
     BaselineStore(installation.lance).write(baseline)
     content = hashlib.sha256("\0".join([baseline.embedder, *sorted(prompts)]).encode())
@@ -101,14 +122,18 @@ def embedding_baseline(
 def drift_scores(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> dg.MaterializeResult:
-    """How far a day's prompts are from the baseline of the version that served, by detector."""
-    for partition in partitions_of(context.partition_keys):
-        metadata: Mapping[str, dg.MetadataValue] = _NO_TRAFFIC
+    """How far a day is from what the version that served was made for, by detector, and where."""
+    scorers: dict[str, DayScorer] = {}
+    partitions = partitions_of(context.partition_keys)
+    for partition in with_progress(partitions, context.log.info, noun="days scored"):
+        name = partition.application
+        if name not in scorers:
+            scorers[name] = DayScorer(installation, installation.application(name))
+        metadata = _NO_TRAFFIC
         if _has_traffic(installation, partition):
-            version, found, map_png = _score_day(installation, partition)
-            table = scores.score_table(found, model_version=version)
-            installation.table("drift_scores").write(partition, table)
-            metadata = _score_metadata(version, found, map_png)
+            scored = scorers[name].score(partition.date)
+            _keep(installation, partition, scored)
+            metadata = _score_metadata(partition, scored)
         context.add_asset_metadata(metadata, partition_key=partition_key(partition))
     return dg.MaterializeResult()
 
@@ -128,8 +153,9 @@ def quality_scores(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> dg.MaterializeResult:
     """How content the day's users were, with what they said on later days joined in."""
-    for partition in partitions_of(context.partition_keys):
-        metadata: Mapping[str, dg.MetadataValue] = _NO_TRAFFIC
+    partitions = partitions_of(context.partition_keys)
+    for partition in with_progress(partitions, context.log.info, noun="days rated"):
+        metadata = _NO_TRAFFIC
         if _has_traffic(installation, partition):
             rates = _rate_day(installation, partition)
             installation.table("quality_scores").write(partition, rates)
@@ -138,48 +164,110 @@ def quality_scores(
     return dg.MaterializeResult()
 
 
-_NO_TRAFFIC: Mapping[str, dg.MetadataValue] = {"n": dg.MetadataValue.int(0)}
-
-
 def _has_traffic(installation: Installation, partition: Partition) -> bool:
     return installation.table("interaction_logs").generation(partition) is not None
 
 
-def _score_metadata(
-    version: str, found: Sequence[scores.DriftScore], map_png: bytes | None
-) -> dict[str, dg.MetadataValue]:
+def _keep(installation: Installation, partition: Partition, scored: ScoredDay) -> None:
+    embedder = installation.embedder(partition.application).name
+    table = score_table(scored.scores, model_version=scored.model_version, embedder=embedder)
+    installation.table("drift_scores").write(partition, table)
+    installation.table("drift_topics").write(partition, topic_table(scored.topics))
+
+
+def _score_metadata(partition: Partition, scored: ScoredDay) -> dict[str, dg.MetadataValue]:
+    """Return the scores for the UI, which draws numbers over time; no text of users is in it."""
+    deciding = [score for score in scored.scores if score.decides]
     metadata: dict[str, dg.MetadataValue] = {
-        "model_version": dg.MetadataValue.text(version),
-        "n": dg.MetadataValue.int(found[0].n),
-        "is_drifted": dg.MetadataValue.bool(any(score.is_drifted for score in found)),
+        "model_version": dg.MetadataValue.text(scored.model_version),
+        "n": dg.MetadataValue.int(max(score.n for score in deciding)),
+        "is_drifted": dg.MetadataValue.bool(any(score.is_drifted for score in deciding)),
     }
-    for score in found:
-        if math.isnan(score.score):
-            metadata["reason"] = dg.MetadataValue.text(score.reason or "undefined")
-            continue
-        metadata[score.detector] = dg.MetadataValue.float(score.score)
-        metadata[f"{score.detector}_threshold"] = dg.MetadataValue.float(score.threshold)
-        metadata[f"{score.detector}_interval"] = dg.MetadataValue.text(
-            f"[{score.interval_low:.3f}, {score.interval_high:.3f}], n={score.n}"
-        )
-    if map_png is not None:
-        metadata["map"] = picture(map_png, alt="baseline against current prompts")
+    if all(math.isnan(score.score) for score in deciding):
+        metadata["reason"] = dg.MetadataValue.text(deciding[0].reason or "undefined")
+    for score in scored.scores:
+        if not math.isnan(score.score):
+            metadata[str(score.detector)] = dg.MetadataValue.float(score.score)
+            if score.decides:
+                metadata[f"{score.detector}_threshold"] = dg.MetadataValue.float(score.threshold)
+    if scored.map_png is not None:
+        metadata["map"] = picture(scored.map_png, alt="baseline against current prompts")
+        metadata["scores"] = dg.MetadataValue.table(list(map(_score_record, scored.scores)))
+    if scored.languages:
+        mix = list(scored.languages.items())[:_SHOWN_LANGUAGES]
+        shown = ", ".join(f"{name} {share:.1%}" for name, share in mix)
+        metadata["languages"] = dg.MetadataValue.text(shown)
+    if scored.topics:
+        metadata["what_moved"] = dg.MetadataValue.table(list(map(_topic_record, scored.topics)))
+        command = f"llm-assets drift show {partition.date} --application {partition.application}"
+        metadata["prompts"] = dg.MetadataValue.text(f"`{command}` shows typical prompts")
     return metadata
+
+
+def _score_record(score: DriftScore) -> dg.TableRecord:
+    return dg.TableRecord(
+        {
+            "detector": str(score.detector),
+            "score": _shown(score.score),
+            "threshold": _shown(score.threshold),
+            "interval": f"[{_shown(score.interval_low)}, {_shown(score.interval_high)}]",
+            "effect size": _shown(score.effect_size),
+            "n": score.n,
+            "says": score.reason or _verdict(score),
+        }
+    )
+
+
+def _verdict(score: DriftScore) -> str:
+    if score.score <= score.threshold:
+        return "as usual"
+    return "drifted" if score.decides else "over its threshold, decides nothing"
+
+
+def _topic_record(topic: Topic) -> dg.TableRecord:
+    return dg.TableRecord(
+        {
+            "topic": topic.public_name,
+            "kind": topic.kind,
+            "share": f"{topic.share:.1%}",
+            "share of the baseline": f"{topic.baseline_share:.1%}",
+            "growth": f"[{topic.interval.low:+.1%}, {topic.interval.high:+.1%}]",
+            "prompts": topic.num_prompts,
+        }
+    )
+
+
+def _shown(number: float) -> str:
+    return "undefined" if math.isnan(number) else f"{number:.4g}"
 
 
 def _rate_day(installation: Installation, partition: Partition) -> pl.DataFrame:
     """Return the day's rates, with the feedback of later days joined in."""
     name, day = partition.application, partition.date
     late = timedelta(days=installation.application(name).curation.late_feedback_days)
+    rows = installation.interactions(name, day, day)
     feedback = installation.feedback(name, day, day + late)
+    version = quality.confident_version(rows)
+    calibration = None
+    if version is not None:
+        first, last = day - timedelta(days=_CALIBRATION_DAYS), day - timedelta(days=1)
+        # What was said later than the day must not tell how sure the model was on it.
+        said = installation.feedback(name, first, last).filter(~pl.col("is_over_cap"))
+        calibration = quality.calibration_of(
+            version, installation.interactions(name, first, last), said
+        )
     return quality.quality_scores(
-        installation.interactions(name, day, day), feedback.filter(~pl.col("is_over_cap"))
+        rows, feedback.filter(~pl.col("is_over_cap")), calibration=calibration
     )
 
 
 def _rate_metadata(rates: pl.DataFrame) -> dict[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {}
-    for rate in rates.filter(pl.col("n") > 0).iter_rows(named=True):
+    for rate in rates.iter_rows(named=True):
+        if math.isnan(rate["value"]):
+            if rate["reason"] is not None:
+                metadata[f"{rate['metric']}_undefined"] = dg.MetadataValue.text(rate["reason"])
+            continue
         metadata[rate["metric"]] = dg.MetadataValue.float(rate["value"])
         metadata[f"{rate['metric']}_interval"] = dg.MetadataValue.text(
             f"[{rate['interval_low']:.3f}, {rate['interval_high']:.3f}], n={rate['n']}"
@@ -187,61 +275,12 @@ def _rate_metadata(rates: pl.DataFrame) -> dict[str, dg.MetadataValue]:
     return metadata
 
 
-def _accepted_prompts(installation: Installation, version: str) -> list[str]:
-    application = application_of(version)
+def _accepted_prompts(installation: Installation, version: str) -> Sequence[str]:
+    name = application_of(version)
     datasets = DatasetStore(installation.lance)
-    if version in datasets.model_versions(application):
+    if version in datasets.model_versions(name):
         return datasets.read(version).rows["prompt"].to_list()
-    days = _reference_days(installation, version)
-    rows = installation.interactions(application)
-    return embeddings.embeddable(rows.filter(pl.col("time").dt.date().is_in(days)))
-
-
-def _reference_days(installation: Installation, version: str) -> list[date]:
-    """Return the days whose traffic is the version's baseline; none if it has a training set."""
-    application = application_of(version)
-    if version in DatasetStore(installation.lance).model_versions(application):
+    days = reference_days(installation, installation.application(name), version)
+    if not days:
         return []
-    days = installation.table("interaction_logs").dates(application)
-    return reference_dates(days, config=installation.application(application).drift)
-
-
-def _version_of(installation: Installation, application: str, model: str) -> str:
-    """Return the model version that a model's traffic is held against.
-
-    A model that is served elsewhere goes by a name of its own: the champion stands for it.
-    """
-    entry = installation.registry.entry(application)
-    return model if model in entry.versions or entry.champion is None else entry.champion
-
-
-def _score_day(
-    installation: Installation, partition: Partition
-) -> tuple[str, list[scores.DriftScore], bytes | None]:
-    """Return the version that served most of a day, its scores, and a map where defined."""
-    name, day = partition.application, partition.date
-    rows = installation.interactions(name, day, day)
-    prompts = embeddings.embeddable(rows)
-    if not prompts:
-        return "none", scores.undefined_scores("no prompts on this day", n=0, num_baseline=0), None
-    version = _version_of(installation, name, str(rows["model_version"].mode().sort()[0]))
-    store, n = BaselineStore(installation.lance), len(prompts)
-    if version not in store.model_versions(name):
-        reason = f"{version} has no baseline yet"
-        return version, scores.undefined_scores(reason, n=n, num_baseline=0), None
-    baseline = store.read(version)
-    if day in _reference_days(installation, version):
-        reason, size = f"the day belongs to the baseline of {version}", len(baseline.prompts)
-        return version, scores.undefined_scores(reason, n=n, num_baseline=size), None
-    vectors = embeddings.embed(prompts, cache=EmbeddingCache(installation.lance))
-    found = scores.score_window(
-        vectors,
-        baseline,
-        embedder=MiniLM.name,
-        config=installation.application(name).drift,
-        rng=np.random.default_rng(seed_of(partition)),
-    )
-    is_defined = not all(math.isnan(score.score) for score in found)
-    title = f"{name}, {day}"
-    png = plot.map_png(vectors, baseline.vectors, title=title) if is_defined else None
-    return version, found, png
+    return first_prompts(installation.interactions(name, days[0], days[-1]))

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from llm_assets.drift.config import DriftConfig
+from llm_assets.drift.window import window
 from llm_assets.errors import UserError
 from llm_assets.manifest import application_of
 from llm_assets.versioned_table import VersionedTable
+
+MAX_BASELINE_PROMPTS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,3 +103,14 @@ def reference_dates(dates: Iterable[date], *, config: DriftConfig) -> list[date]
     Only days that have traffic count, so a start before a holiday does not shorten the reference.
     """
     return sorted(set(dates))[: config.reference_days]
+
+
+def first_prompts(interactions: pl.DataFrame) -> list[str]:
+    """Return the prompts of the reference days that become a baseline: all, or a fair draw."""
+    return window(interactions, max_prompts=MAX_BASELINE_PROMPTS)["prompt"].to_list()
+
+
+def same_weekdays(day: date, dates: Iterable[date], *, config: DriftConfig) -> list[date]:
+    """Return the days with traffic in the weeks before that are the same weekday, oldest first."""
+    earlier = {day - timedelta(weeks=week) for week in range(1, config.seasonal_weeks + 1)}
+    return sorted(earlier.intersection(dates))

@@ -38,5 +38,7 @@ def test_a_day_is_scored_whatever_name_its_model_goes_by(
     scores = installation.table("drift_scores").read(Partition(application="helpdesk", date=SECOND))
     assert scores is not None
     assert set(scores["model_version"]) == {VERSION}
-    assert set(scores["num_baseline"]) == {12}
-    assert scores["score"].is_not_nan().all()
+    deciding = scores.filter("decides")
+    assert deciding["detector"].to_list() == ["mean_shift", "novelty", "topic_growth"]
+    assert set(deciding["num_baseline"]) == {12}
+    assert deciding["score"].is_not_nan().all()

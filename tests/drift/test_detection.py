@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from llm_assets.drift.config import DriftConfig
-from llm_assets.drift.embeddings import EmbeddingCache, MiniLM, embed
+from llm_assets.drift.embedding.embeddings import EmbeddingCache, embed
+from llm_assets.drift.embedding.minilm import MiniLM
+from llm_assets.drift.reference import Reference, Sample
 from llm_assets.drift.scores import score_window
 from tests.drift.vectors import a_baseline
 
@@ -31,8 +33,8 @@ def questions(topics: tuple[str, ...]) -> list[str]:
 def alarms(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., float]:
     """Return the share of drawn windows that are flagged: 70 prompts against 180."""
     cache = EmbeddingCache(tmp_path_factory.mktemp("lance"))
-    known = embed(questions(KNOWN), cache=cache)
-    foreign = embed(questions(FOREIGN), cache=cache)
+    known = embed(questions(KNOWN), cache=cache, embedder=MiniLM())
+    foreign = embed(questions(FOREIGN), cache=cache, embedder=MiniLM())
 
     def share(*, foreign_rate: float, num_windows: int, config: DriftConfig) -> float:
         rng = np.random.default_rng(0)
@@ -42,10 +44,15 @@ def alarms(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., float]:
             baseline, current = rows[:180], rows[180:250].copy()
             num_foreign = round(70 * foreign_rate)
             current[:num_foreign] = rng.permutation(foreign)[:num_foreign]
-            scores = score_window(
-                current, a_baseline(baseline), embedder="hash", config=config, rng=rng
+            found = score_window(
+                Sample(vectors=current),
+                Reference(a_baseline(baseline)),
+                embedder="hash",
+                config=config,
+                rng=rng,
+                detectors=config.detectors,
             )
-            num_flagged += any(score.is_drifted for score in scores)
+            num_flagged += any(score.is_drifted for score in found.scores)
         return num_flagged / num_windows
 
     return share
@@ -61,12 +68,3 @@ def test_unchanged_days_are_flagged_at_most_at_the_configured_rate(
     config = DriftConfig(false_alarms_per_year=36.5)
     # At a rate of 0.1, 99.9 % of honest tests flag at most 11 of 40.
     assert alarms(foreign_rate=0.0, num_windows=40, config=config) <= 11 / 40
-
-
-def test_vectors_have_unit_length_and_like_questions_are_near(tmp_path: Path) -> None:
-    prompts = ["What is the capital of France?", "which city is France's capital", "I feel sad"]
-    vectors = embed(prompts, cache=EmbeddingCache(tmp_path), embedder=MiniLM())
-    assert vectors.shape == (3, 384)
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
-    similarities = vectors @ vectors.T
-    assert similarities[0, 1] > 0.8 > 0.3 > similarities[0, 2]

@@ -2,49 +2,110 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from llm_assets.drift.config import DriftConfig
+from llm_assets.drift.config import Detector, DriftConfig
+from llm_assets.drift.detectors.calibration import Undefined, calibrate
+from llm_assets.drift.detectors.texts import TextReference
+from llm_assets.drift.reference import Reference, Sample
 from llm_assets.drift.scores import (
-    DETECTORS,
     SCORE_SCHEMA,
     DriftScore,
-    most_novel,
+    Scored,
     score_table,
     score_window,
     undefined_scores,
 )
 from llm_assets.errors import UserError
+from llm_assets.intervals import Interval
 from tests.drift.vectors import a_baseline, topic
 
 CONFIG = DriftConfig(min_prompts=20)
+OF_ANSWERS = {Detector.RESPONSE_TOKEN_JS, Detector.RESPONSE_LENGTH, Detector.REFUSAL_RATE}
 
 
-def scores_of(current: np.ndarray, baseline: np.ndarray) -> list[DriftScore]:
-    return score_window(
-        current,
-        a_baseline(baseline),
-        embedder="hash",
-        config=CONFIG,
-        rng=np.random.default_rng(0),
-    )
+def texts(num: int, *, word: str = "invoice") -> list[str]:
+    return [f"where is the {word} number {row} {'please ' * (row % 5)}" for row in range(num)]
 
 
 def vectors(num: int, centre: int = 0) -> np.ndarray:
     return topic(num, centre=centre, rng=np.random.default_rng(num))
 
 
-def test_foreign_prompts_drift_in_both_detectors() -> None:
-    scores = scores_of(vectors(40, centre=1), vectors(100))
-    assert [score.detector for score in scores] == list(DETECTORS)
-    for score in scores:
+def scored(
+    current: np.ndarray,
+    baseline: np.ndarray,
+    *,
+    config: DriftConfig = CONFIG,
+    prompts: list[str] | None = None,
+    answers: list[str] | None = None,
+) -> Scored:
+    sample = Sample(
+        vectors=current,
+        prompts=texts(len(current)) if prompts is None else prompts,
+        responses=texts(len(current), word="answer"),
+    )
+    known = Undefined("not yet") if answers is None else TextReference(answers)
+    return score_window(
+        sample,
+        Reference(a_baseline(baseline)),
+        embedder="hash",
+        config=config,
+        rng=np.random.default_rng(0),
+        answers=known,
+    )
+
+
+def by_detector(found: Scored) -> dict[Detector, DriftScore]:
+    return {score.detector: score for score in found.scores}
+
+
+def test_foreign_prompts_drift_in_every_deciding_detector() -> None:
+    found = by_detector(scored(vectors(40, centre=1), vectors(100)))
+    assert list(found) == list(Detector)
+    for detector in CONFIG.detectors:
+        score = found[detector]
         assert score.is_drifted
         assert score.score > score.threshold
+        assert score.exceedance_rate <= CONFIG.false_alarm_rate_each
         assert score.interval_low <= score.score <= score.interval_high
         assert (score.n, score.num_baseline, score.reason) == (40, 100, None)
 
 
 def test_prompts_of_the_same_kind_do_not_drift() -> None:
-    assert not any(score.is_drifted for score in scores_of(vectors(40), vectors(100)))
+    assert not any(score.is_drifted for score in scored(vectors(40), vectors(100)).scores)
+
+
+def test_a_detector_that_does_not_decide_tells_its_score_and_flags_nothing() -> None:
+    config = DriftConfig(min_prompts=20, detectors=(Detector.NOVELTY,))
+    found = by_detector(scored(vectors(40, centre=1), vectors(100), config=config))
+    assert found[Detector.NOVELTY].is_drifted
+    quiet = found[Detector.MEAN_SHIFT]
+    assert quiet.score > quiet.threshold
+    assert not quiet.decides
+    assert not quiet.is_drifted
+
+
+def test_any_detector_may_decide() -> None:
+    config = DriftConfig(min_prompts=20, detectors=(Detector.LENGTH,))
+    long = [f"{text} {'and so on ' * 30}" for text in texts(40)]
+    found = scored(vectors(40), vectors(100), config=config, prompts=long)
+    assert [score.detector for score in found.scores if score.is_drifted] == [Detector.LENGTH]
+
+
+def test_answers_are_compared_with_the_answers_that_are_known() -> None:
+    known = by_detector(scored(vectors(40), vectors(100), answers=texts(60, word="thing")))
+    assert {known[detector].num_baseline for detector in OF_ANSWERS} == {60}
+    assert known[Detector.RESPONSE_TOKEN_JS].score > 0
+
+
+def test_answers_without_known_ones_are_undefined_and_prompts_are_scored_all_the_same() -> None:
+    found = by_detector(scored(vectors(40), vectors(100)))
+    for detector in OF_ANSWERS:
+        assert math.isnan(found[detector].score)
+        assert found[detector].reason == "not yet"
+    assert not math.isnan(found[Detector.MEAN_SHIFT].score)
 
 
 def with_nan(num: int) -> np.ndarray:
@@ -68,9 +129,9 @@ def with_nan(num: int) -> np.ndarray:
 def test_an_undefined_score_is_nan_with_a_reason_and_never_an_alarm(
     current: np.ndarray, baseline: np.ndarray, reason: str
 ) -> None:
-    scores = scores_of(current, baseline)
-    assert len(scores) == len(DETECTORS)
-    for score in scores:
+    found = scored(current, baseline)
+    assert [score.detector for score in found.scores] == list(Detector)
+    for score in found.scores:
         assert math.isnan(score.score)
         assert not score.is_drifted
         assert reason in (score.reason or "")
@@ -79,32 +140,53 @@ def test_an_undefined_score_is_nan_with_a_reason_and_never_an_alarm(
 def test_vectors_of_another_embedder_are_refused() -> None:
     with pytest.raises(UserError, match="embedded by 'hash', cannot be compared with vectors"):
         score_window(
-            vectors(40),
-            a_baseline(vectors(100)),
+            Sample(vectors=vectors(40)),
+            Reference(a_baseline(vectors(100))),
             embedder="another",
             config=CONFIG,
             rng=np.random.default_rng(0),
         )
 
 
+def test_only_the_detectors_that_are_asked_for_are_computed() -> None:
+    found = score_window(
+        Sample(vectors=vectors(40)),
+        Reference(a_baseline(vectors(100))),
+        embedder="hash",
+        config=CONFIG,
+        rng=np.random.default_rng(0),
+        detectors=[Detector.NOVELTY, Detector.MEAN_SHIFT],
+    )
+    assert [score.detector for score in found.scores] == [Detector.MEAN_SHIFT, Detector.NOVELTY]
+    assert found.growth is None
+    assert found.novel is not None
+
+
 def test_scores_become_rows_of_one_schema_defined_or_not() -> None:
-    defined = score_table(scores_of(vectors(40), vectors(100)), model_version="helpdesk-v0001")
+    named = {"model_version": "helpdesk-v0001", "embedder": "hash"}
+    defined = score_table(scored(vectors(40), vectors(100)).scores, **named)
     undefined = score_table(
-        undefined_scores("this day belongs to the baseline", n=40, num_baseline=100),
-        model_version="helpdesk-v0001",
+        undefined_scores("belongs to the baseline", n=40, num_baseline=100, config=CONFIG), **named
     )
     assert defined.schema == undefined.schema == SCORE_SCHEMA
-    assert undefined["reason"].unique().to_list() == ["this day belongs to the baseline"]
+    assert undefined["reason"].unique().to_list() == ["belongs to the baseline"]
 
 
-def test_the_most_novel_prompts_are_distinct_and_the_farthest_first() -> None:
-    rows = np.concatenate([vectors(5), vectors(2, centre=1)[[0, 0, 1]]])
-    prompts = ["a", "b", "c", "d", "e", "far", "far", "away"]
-    found = most_novel(prompts, rows, a_baseline(vectors(100)), num_prompts=3)
-    assert {prompt.prompt for prompt in found[:2]} == {"far", "away"}
-    assert len(found) == 3
-    assert found[0].distance >= found[1].distance >= found[2].distance
-
-
-def test_an_empty_day_has_no_novel_prompts() -> None:
-    assert most_novel([], vectors(40)[:0], a_baseline(vectors(100))) == []
+@settings(deadline=None)
+@given(
+    score=st.integers(0, 12),
+    null=st.lists(st.integers(0, 12), min_size=1, max_size=60),
+    rate=st.floats(0.01, 0.5),
+)
+def test_a_score_is_over_the_threshold_exactly_when_it_is_as_rare_as_the_rate(
+    score: int, null: list[int], rate: float
+) -> None:
+    found = calibrate(
+        score,
+        np.array(null),
+        false_alarm_rate=rate,
+        interval=Interval(0, 0),
+        effect_size=0.0,
+    )
+    assert found.exceedance_rate >= 1 / (1 + len(null))
+    assert (score > found.threshold) == (found.exceedance_rate <= rate)
