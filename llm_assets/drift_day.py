@@ -93,7 +93,7 @@ class DayScorer:
         topics = what_moved(
             rows,
             sample.vectors,
-            reference.baseline.prompts,
+            reference.prompts,
             reference.vectors,
             found.growth,
             found.novel,

@@ -123,6 +123,8 @@ def _score_lines(scores: Sequence[Mapping[str, Any]]) -> list[str]:
 def _verdict(score: Mapping[str, Any]) -> str:
     if score["score"] is None:
         return f"undefined: {score['reason'] or 'no reason was recorded'}"
+    if score["threshold"] is None:
+        return f"{score['score']:>9.4f}  no threshold: the rate of false alarms is too low to tell"
     is_over = score["score"] > score["threshold"]
     verdict = "drifted" if score["is_drifted"] else "over, but does not decide" if is_over else ""
     numbers = f"{score['score']:>9.4f}  threshold {score['threshold']:.4f}"
@@ -130,9 +132,9 @@ def _verdict(score: Mapping[str, Any]) -> str:
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row for JSON, which has no nan."""
+    """Return a row for JSON, which has no nan and no infinity."""
     return {
-        name: None if isinstance(value, float) and math.isnan(value) else value
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in row.items()
     }
 

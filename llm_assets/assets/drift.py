@@ -185,11 +185,10 @@ def _score_metadata(partition: Partition, scored: ScoredDay) -> dict[str, dg.Met
     }
     if all(math.isnan(score.score) for score in deciding):
         metadata["reason"] = dg.MetadataValue.text(deciding[0].reason or "undefined")
-    for score in scored.scores:
-        if not math.isnan(score.score):
-            metadata[str(score.detector)] = dg.MetadataValue.float(score.score)
-            if score.decides:
-                metadata[f"{score.detector}_threshold"] = dg.MetadataValue.float(score.threshold)
+    if scored.topics:
+        metadata["what_moved"] = dg.MetadataValue.table(list(map(_topic_record, scored.topics)))
+        command = f"llm-assets drift show {partition.date} --application {partition.application}"
+        metadata["prompts"] = dg.MetadataValue.text(f"`{command}` shows typical prompts")
     if scored.map_png is not None:
         metadata["map"] = picture(scored.map_png, alt="baseline against current prompts")
         metadata["scores"] = dg.MetadataValue.table(list(map(_score_record, scored.scores)))
@@ -197,10 +196,11 @@ def _score_metadata(partition: Partition, scored: ScoredDay) -> dict[str, dg.Met
         mix = list(scored.languages.items())[:_SHOWN_LANGUAGES]
         shown = ", ".join(f"{name} {share:.1%}" for name, share in mix)
         metadata["languages"] = dg.MetadataValue.text(shown)
-    if scored.topics:
-        metadata["what_moved"] = dg.MetadataValue.table(list(map(_topic_record, scored.topics)))
-        command = f"llm-assets drift show {partition.date} --application {partition.application}"
-        metadata["prompts"] = dg.MetadataValue.text(f"`{command}` shows typical prompts")
+    for score in scored.scores:
+        if not math.isnan(score.score):
+            metadata[str(score.detector)] = dg.MetadataValue.float(score.score)
+            if score.decides and math.isfinite(score.threshold):
+                metadata[f"{score.detector}_threshold"] = dg.MetadataValue.float(score.threshold)
     return metadata
 
 
@@ -208,12 +208,12 @@ def _score_record(score: DriftScore) -> dg.TableRecord:
     return dg.TableRecord(
         {
             "detector": str(score.detector),
+            "says": score.reason or _verdict(score),
             "score": _shown(score.score),
             "threshold": _shown(score.threshold),
+            "n": score.n,
             "interval": f"[{_shown(score.interval_low)}, {_shown(score.interval_high)}]",
             "effect size": _shown(score.effect_size),
-            "n": score.n,
-            "says": score.reason or _verdict(score),
         }
     )
 
@@ -221,7 +221,7 @@ def _score_record(score: DriftScore) -> dg.TableRecord:
 def _verdict(score: DriftScore) -> str:
     if score.score <= score.threshold:
         return "as usual"
-    return "drifted" if score.decides else "over its threshold, decides nothing"
+    return "drifted" if score.decides else "over, decides nothing"
 
 
 def _topic_record(topic: Topic) -> dg.TableRecord:

@@ -1,5 +1,6 @@
 """A baseline with all that windows are held against, each part computed once, when first asked."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,18 +12,40 @@ from llm_assets.drift.detectors.cells import Cells
 from llm_assets.drift.detectors.novelty import NoveltyReference
 from llm_assets.drift.detectors.texts import TextReference
 
+_MAX_PROMPTS = 20_000
+
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What many windows are scored against; `seed` decides which parts of it are drawn."""
+    """What many windows are scored against; `seed` decides which parts of it are drawn.
+
+    Of a huge baseline 20,000 prompts are looked at, so that the cost of a window has a bound.
+    """
 
     baseline: Baseline
     seed: int = 0
 
     @property
     def vectors(self) -> np.ndarray:
-        """The vectors of the baseline, shape (prompts, dimensions)."""
-        return self.baseline.vectors
+        """The vectors that are looked at, shape (prompts, dimensions)."""
+        return self._drawn.vectors
+
+    @property
+    def prompts(self) -> Sequence[str]:
+        """The prompts that are looked at, in the order of the vectors."""
+        return self._drawn.prompts
+
+    @cached_property
+    def _drawn(self) -> Baseline:
+        num = len(self.baseline.prompts)
+        if num <= _MAX_PROMPTS:
+            return self.baseline
+        rows = np.random.default_rng(self.seed).choice(num, _MAX_PROMPTS, replace=False)
+        return dataclasses.replace(
+            self.baseline,
+            prompts=[self.baseline.prompts[row] for row in rows],
+            vectors=self.baseline.vectors[rows],
+        )
 
     @cached_property
     def novelty(self) -> NoveltyReference:
@@ -37,7 +60,7 @@ class Reference:
     @cached_property
     def texts(self) -> TextReference:
         """The words, lengths, and languages of the baseline."""
-        return TextReference(self.baseline.prompts)
+        return TextReference(self.prompts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -148,6 +148,24 @@ def test_vectors_of_another_embedder_are_refused() -> None:
         )
 
 
+def test_of_a_huge_baseline_a_part_is_looked_at_and_its_size_is_told() -> None:
+    reference = Reference(a_baseline(vectors(20_100)))
+    assert reference.vectors.shape == (20_000, 16)
+    assert [reference.baseline.prompts.index(prompt) for prompt in reference.prompts[:3]] == [
+        int(np.flatnonzero((reference.baseline.vectors == row).all(axis=1))[0])
+        for row in reference.vectors[:3]
+    ]
+    found = score_window(
+        Sample(vectors=vectors(40)),
+        reference,
+        embedder="hash",
+        config=CONFIG,
+        rng=np.random.default_rng(0),
+        detectors=[Detector.NOVELTY],
+    )
+    assert found.scores[0].num_baseline == 20_000
+
+
 def test_only_the_detectors_that_are_asked_for_are_computed() -> None:
     found = score_window(
         Sample(vectors=vectors(40)),

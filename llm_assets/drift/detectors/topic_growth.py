@@ -50,7 +50,7 @@ def topic_growth(
     Wilson interval of the first.
     """
     n, m = len(current), len(baseline)
-    centres = _centres(np.concatenate([current, baseline]), rng=rng)
+    centres = _centres(current, baseline, rng=rng)
     cells, baseline_cells = nearest_centres(current, centres), nearest_centres(baseline, centres)
     counts = np.bincount(cells, minlength=len(centres))
     sizes = counts + np.bincount(baseline_cells, minlength=len(centres))
@@ -77,11 +77,16 @@ def topic_growth(
     return TopicGrowth(measured, centres, cells, baseline_cells, growth)
 
 
-def _centres(vectors: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
-    """Return the centres of small cells of the vectors, shape (cells, dimensions)."""
-    num_cells = min(_MAX_CELLS, max(2, len(vectors) // _PROMPTS_A_CELL))
-    drawn = rng.permutation(len(vectors))[:_MAX_FITTED_ROWS]
-    return centres_of(vectors[drawn], num_cells)
+def _centres(current: np.ndarray, baseline: np.ndarray, *, rng: np.random.Generator) -> np.ndarray:
+    """Return the centres of small cells of both sides' vectors, shape (cells, dimensions)."""
+    num = len(current) + len(baseline)
+    num_cells = min(_MAX_CELLS, max(2, num // _PROMPTS_A_CELL))
+    drawn = rng.permutation(num)[:_MAX_FITTED_ROWS]
+    is_current = drawn < len(current)
+    sides = np.concatenate(
+        [current[drawn[is_current]], baseline[drawn[~is_current] - len(current)]]
+    )
+    return centres_of(sides[rng.permutation(len(sides))], num_cells)
 
 
 def _growth(counts: np.ndarray, sizes: np.ndarray, *, num_current: int) -> np.ndarray:
