@@ -9,8 +9,8 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-drift up test check format benchmark benchmark-feedback benchmark-implicit \
-	benchmark-personal-data clean
+.PHONY: help install demo demo-drift up test check format benchmark benchmark-drift benchmark-sensors benchmark-feedback \
+	benchmark-implicit benchmark-personal-data clean
 
 help:  ## show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 26
@@ -53,6 +53,12 @@ format: install  ## put the code into its form
 
 benchmark: install  ## measure the stages of the demo and the endpoint
 	$(BIN)/python benchmarks/demo.py
+
+benchmark-drift: install  ## measure drift: speed, false alarms, power, beside peers if PEERS names their folder
+	$(BIN)/python benchmarks/drift.py $(if $(PEERS),--peers $(PEERS))
+
+benchmark-sensors: install  ## measure a tick of each sensor with 3,500 days of history
+	$(BIN)/python benchmarks/sensors.py
 
 benchmark-feedback: install  ## measure ingest and the collector against a floor
 	$(BIN)/python benchmarks/feedback.py
