@@ -73,7 +73,8 @@ def run_demo(settings: Settings, *, size: str, as_json: bool) -> int:
         signal.signal(number, signal.default_int_handler)
     os.environ["LLM_ASSETS_HOME"] = str(settings.home)
     prepare_dagster_home(settings)
-    with running_platform(settings) as platform, dg.DagsterInstance.get() as instance:
+    # The instance first: it makes Dagster's tables, and two processes must not make them at once.
+    with dg.DagsterInstance.get() as instance, running_platform(settings) as platform:
         demo = _Demo(settings, platform, instance, Progress(_EXPECTED[size]))
         summary = demo.run(_PLANS[size])
         print(json.dumps(summary.to_json()) if as_json else summary.table())

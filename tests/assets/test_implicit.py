@@ -51,7 +51,7 @@ def write(installation: Installation, interactions: Sequence[Interaction]) -> No
         rows = interaction_table([i for i in interactions if i.date == day])
         partition = Partition(application="helpdesk", date=day)
         installation.table("interaction_logs").write(partition, rows)
-        prompts = embeddings.embeddable(rows)
+        prompts = rows["prompt"].to_list()
         cache = EmbeddingCache(installation.lance)
         embeddings.embed(prompts, cache=cache, embedder=Topics())
 

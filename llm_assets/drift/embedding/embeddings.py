@@ -181,7 +181,7 @@ def embed(
 
     Raises:
         UserError: a prompt is no string or is blank; such prompts have no place on the map, so
-            leave them out before (`embeddable` does). The message names the position.
+            leave them out before (`window` does). The message names the position.
     """
     for position, prompt in enumerate(prompts):
         if not isinstance(prompt, str) or not prompt.strip():
@@ -202,12 +202,6 @@ def embed(
         known.update(zip(part, vectors, strict=True))
         on_progress(len(known), len(distinct))
     return np.stack([known[key] for key in keys])
-
-
-def embeddable(interactions: pl.DataFrame) -> list[str]:
-    """Return the prompts of interactions in order, without those that are missing or blank."""
-    prompts = interactions.get_column("prompt").drop_nulls()
-    return prompts.filter(prompts.str.strip_chars() != "").to_list()
 
 
 def key_of(embedder: str, prompt: str) -> str:

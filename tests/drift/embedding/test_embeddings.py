@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_assets.drift.embedding import embeddings
-from llm_assets.drift.embedding.embeddings import EmbeddingCache, embed, embeddable, key_of
+from llm_assets.drift.embedding.embeddings import EmbeddingCache, embed, key_of
 from llm_assets.errors import UserError
 from tests.drift.vectors import HashEmbedder
 
@@ -84,11 +83,6 @@ def test_quotes_and_broken_surrogates_do_no_harm(tmp_path: Path) -> None:
 def test_no_prompts_give_no_vectors(tmp_path: Path) -> None:
     vectors = embed([], cache=EmbeddingCache(tmp_path), embedder=HashEmbedder())
     assert vectors.size == 0
-
-
-def test_blank_prompts_are_not_embeddable() -> None:
-    interactions = pl.DataFrame({"prompt": ["a", " ", "", None, "b"]})
-    assert embeddable(interactions) == ["a", "b"]
 
 
 def test_progress_counts_distinct_prompts_from_those_that_are_known(
