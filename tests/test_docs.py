@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import shlex
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,13 @@ import pytest
 
 from llm_assets.applications import Application
 from llm_assets.cli import main
+from llm_assets.drift.config import Detector
+from llm_assets.drift.scores import score_table
+from llm_assets.drift_day import DayScorer
 from llm_assets.feedback.formats import FORMATS
+from llm_assets.feedback.tables import interaction_table
 from llm_assets.records import FeedbackKind
+from llm_assets.storage import Partition
 from tests.feedback.collecting import a_process, installation_in, interactions
 from tests.installations import free_port
 from tests.records import an_interaction
@@ -107,3 +113,38 @@ def test_the_examples_about_feedback_run(tmp_path: Path, monkeypatch: pytest.Mon
             main(shlex.split(command))
         assert ended.value.code == 0, command
     assert [interaction.request_id for interaction in interactions(installation)] == ["r2", "r3"]
+
+
+def test_every_detector_is_documented() -> None:
+    text = (ROOT / "docs" / "drift.md").read_text()
+    table = text.partition("## Detectors")[2].partition("\n## ")[0]
+    assert {str(detector) for detector in Detector} <= set(re.findall(r"`([a-z_]+)`", table))
+
+
+def test_the_examples_about_drift_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "docs" / "drift.md").read_text()
+    installation = installation_in(tmp_path, "helpdesk")
+    for day in (date(2026, 11, 20), date(2026, 11, 21)):
+        partition = Partition(application="helpdesk", date=day)
+        time = datetime.combine(day, datetime.min.time(), UTC)
+        asked = [an_interaction(f"{day}-{n}", time=time, prompt=f"question {n}") for n in range(4)]
+        installation.table("interaction_logs").write(partition, interaction_table(asked))
+        scored = DayScorer(installation, installation.application("helpdesk")).score(day)
+        table = score_table(scored.scores, model_version=scored.model_version, embedder="e")
+        installation.table("drift_scores").write(partition, table)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLM_ASSETS_HOME", str(installation.home))
+    monkeypatch.setenv("LLM_ASSETS_APPLICATIONS", str(installation.settings.applications))
+    (policy,) = re.findall(r"```yaml\n# careful.yaml\n(.*?)```", text, re.DOTALL)
+    Path("careful.yaml").write_text(policy)
+    commands = re.findall(r"^llm-assets (.+)$", text, re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["show", "replay"]
+    for command in commands:
+        with pytest.raises(SystemExit) as ended:
+            main(shlex.split(command))
+        assert ended.value.code == 0, command
+    shown = capsys.readouterr().out
+    assert "helpdesk, 2026-11-21: not drifted" in shown
+    assert "\ncareful  " in shown
