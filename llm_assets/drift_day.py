@@ -18,13 +18,12 @@ from llm_assets.drift.config import Detector
 from llm_assets.drift.detectors.calibration import Undefined
 from llm_assets.drift.detectors.language import language_shares
 from llm_assets.drift.detectors.texts import TextReference
-from llm_assets.drift.embedding.embeddings import EmbeddingCache, embed
+from llm_assets.drift.embedding.embeddings import Embedder, embed
 from llm_assets.drift.plot import map_png
 from llm_assets.drift.reference import Reference, Sample
 from llm_assets.drift.scores import DriftScore, score_window, undefined_scores
 from llm_assets.drift.topics import Topic, what_moved
 from llm_assets.drift.window import window
-from llm_assets.errors import UserError
 from llm_assets.installation import Installation
 from llm_assets.storage import Partition
 
@@ -51,39 +50,37 @@ class DayScorer:
 
     installation: Installation
     application: Application
+    embedder: Embedder = field(init=False)
     _reference: tuple[str, Reference] | None = field(default=None, init=False)
     _answers: tuple[str, tuple[date, ...], TextReference] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.embedder = self.installation.embedder(self.application.name)
 
     def score(self, day: date) -> ScoredDay:
         """Score a day; where it cannot be, the scores say why."""
         name, config = self.application.name, self.application.drift
-        served = self.installation.interactions(name, day, day)
-        rows = window(served, max_prompts=config.max_prompts)
+        rows = self._window(day)
         if rows.is_empty():
             return self._undefined("none", "no prompts on this day", n=0)
         version = self._version_of(str(rows["model_version"].mode().sort()[0]))
-        embedder = self.installation.embedder(name)
         reference = self._find_reference(version, day)
         if isinstance(reference, Undefined):
             return self._undefined(version, reference.reason, n=rows.height)
-        try:
-            reference.baseline.require_embedder(embedder.name)
-            self._require_other_day(version, day)
-        except UserError as error:
+        reason = self._why_not(reference, version, day)
+        if reason is not None:
             num_baseline = len(reference.vectors)
-            return self._undefined(version, str(error), n=rows.height, num_baseline=num_baseline)
+            return self._undefined(version, reason, n=rows.height, num_baseline=num_baseline)
         prompts = rows["prompt"].to_list()
         sample = Sample(
-            vectors=embed(
-                prompts, cache=EmbeddingCache(self.installation.lance), embedder=embedder
-            ),
+            vectors=self._embed(prompts),
             prompts=prompts,
             responses=_answers(rows)["response"].to_list(),
         )
         found = score_window(
             sample,
             reference,
-            embedder=embedder.name,
+            embedder=self.embedder.name,
             config=config,
             rng=np.random.default_rng(Partition(application=name, date=day).seed),
             answers=self._find_answers(version, day),
@@ -112,12 +109,20 @@ class DayScorer:
         scores = undefined_scores(reason, n=n, num_baseline=num_baseline, config=config)
         return ScoredDay(version, scores)
 
-    def _require_other_day(self, version: str, day: date) -> None:
-        """Refuse to hold a day against itself."""
-        if self.application.drift.reference == "baseline" and day in reference_days(
-            self.installation, self.application, version
-        ):
-            raise UserError(f"the day belongs to the baseline of {version}")
+    def _window(self, day: date) -> pl.DataFrame:
+        rows = self.installation.interactions(self.application.name, day, day)
+        return window(rows, max_prompts=self.application.drift.max_prompts)
+
+    def _embed(self, prompts: Sequence[str]) -> np.ndarray:
+        return embed(prompts, cache=self.installation.embeddings, embedder=self.embedder)
+
+    def _why_not(self, reference: Reference, version: str, day: date) -> str | None:
+        """Return why a day must not be held against a reference, or None where it may."""
+        other = reference.baseline.other_embedder(self.embedder.name)
+        if other is None and self.application.drift.reference == "baseline":
+            days = reference_days(self.installation, self.application, version)
+            return f"the day belongs to the baseline of {version}" if day in days else None
+        return other
 
     def _version_of(self, model: str) -> str:
         """Return the model version that a model's traffic is held against.
@@ -140,22 +145,17 @@ class DayScorer:
 
     def _same_weekday(self, version: str, day: date) -> Reference | Undefined:
         name, config = self.application.name, self.application.drift
-        known = self.installation.table("interaction_logs").dates(name)
-        days = same_weekdays(day, known, config=config)
-        rows = [
-            window(
-                self.installation.interactions(name, known, known), max_prompts=config.max_prompts
-            )
-            for known in days
-        ]
-        prompts = [prompt for asked in rows for prompt in asked["prompt"].to_list()]
+        dates = self.installation.table("interaction_logs").dates(name)
+        days = same_weekdays(day, dates, config=config)
+        prompts = [prompt for earlier in days for prompt in self._window(earlier)["prompt"]]
         if not prompts:
             return Undefined(f"no prompts on this weekday in {config.seasonal_weeks} weeks before")
-        embedder = self.installation.embedder(name)
-        vectors = embed(prompts, cache=EmbeddingCache(self.installation.lance), embedder=embedder)
         return Reference(
             Baseline(
-                model_version=version, embedder=embedder.name, prompts=prompts, vectors=vectors
+                model_version=version,
+                embedder=self.embedder.name,
+                prompts=prompts,
+                vectors=self._embed(prompts),
             )
         )
 

@@ -12,7 +12,7 @@ from llm_assets.applications import Application, load_applications
 from llm_assets.base_model import BaseModelFile
 from llm_assets.deployment.registry import Registry
 from llm_assets.drift.embedding.embedders import embedder_named
-from llm_assets.drift.embedding.embeddings import Embedder
+from llm_assets.drift.embedding.embeddings import Embedder, EmbeddingCache
 from llm_assets.errors import UserError
 from llm_assets.feedback import unassigned
 from llm_assets.feedback.cap import cap
@@ -126,6 +126,11 @@ class Installation:
         name = self.application(application).drift.embedding_model
         return embedder_named(name, folder=self.home / "models" / "embedders")
 
+    @property
+    def embeddings(self) -> EmbeddingCache:
+        """The vectors of the prompts of all applications."""
+        return EmbeddingCache(self.lance)
+
     def model(self, model_version: str) -> Path:
         """Return the folder of a model version."""
         return self.home / "models" / model_version
@@ -190,6 +195,13 @@ class Installation:
             "interaction_logs", INTERACTION_SCHEMA, application, first, last, columns=columns
         )
 
+    def confidences(self, application: str, first: date, last: date) -> pl.DataFrame:
+        """Return how sure the model was of the interactions of the days from first to last."""
+        columns = ("request_id", "model_version", "status", "confidence")
+        return self._rows(
+            "interaction_logs", INTERACTION_SCHEMA, application, first, last, columns=columns
+        )
+
     def known_ids(self, application: str) -> pl.DataFrame:
         """Return every id by which feedback may name an interaction (see `joining.known_ids`)."""
         columns = ("request_id", "session_id", "aliases")
@@ -220,32 +232,9 @@ class Installation:
     ) -> pl.DataFrame:
         """Return the rows of days; a column that an older version did not write yet is null."""
         table = self.table(name)
-        files = self._current_files(table, application, first, last)
-        while files:
-            scan = pl.scan_parquet(
-                files,
-                schema=schema,
-                missing_columns="insert",
-                extra_columns="ignore",
-                hive_partitioning=False,
-            )
-            try:
-                return scan.select(columns or schema.names()).collect()
-            except FileNotFoundError:
-                # A rewriting took a generation away after its manifest was read.
-                before, files = files, self._current_files(table, application, first, last)
-                if files == before:
-                    raise
-        return pl.DataFrame(schema=schema).select(columns or schema.names())
-
-    def _current_files(self, table: Table, application: str, first: date, last: date) -> list[Path]:
-        files = []
-        for day in table.dates(application):
-            partition = Partition(application=application, date=day)
-            generation = table.generation(partition) if first <= day <= last else None
-            if generation is not None:
-                files.append(table.root / partition.path / generation.file)
-        return files
+        days = [day for day in table.dates(application) if first <= day <= last]
+        partitions = [Partition(application=application, date=day) for day in days]
+        return table.read_many(partitions, schema=schema, columns=columns)
 
     def served_applications(self) -> list[ServedApplication]:
         """Return the applications that are served here."""

@@ -20,7 +20,7 @@ from llm_assets.curation.store import DatasetStore
 from llm_assets.curation.votes import promising
 from llm_assets.deployment.registry import Entry, Transition
 from llm_assets.drift.baseline import Baseline, BaselineStore
-from llm_assets.drift.embedding.embeddings import EmbeddingCache, key_of
+from llm_assets.drift.embedding.embeddings import key_of
 from llm_assets.drift.replay.as_of import Asked, outcomes_as_of
 from llm_assets.drift.replay.policy import Policy
 from llm_assets.drift.replay.rescoring import Rescorer
@@ -169,7 +169,7 @@ def _interactions(installation: Installation, application: str, day: date) -> pl
 
 def _rescorer(installation: Installation, own: Policy, entry: Entry) -> Rescorer:
     name, embedder = own.name, installation.embedder(own.name).name
-    cache, store = EmbeddingCache(installation.lance), BaselineStore(installation.lance)
+    cache, store = installation.embeddings, BaselineStore(installation.lance)
     trained = DatasetStore(installation.lance).model_versions(name)
 
     def vectors(prompts: Sequence[str]) -> np.ndarray | None:

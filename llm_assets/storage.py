@@ -16,12 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
     import polars as pl
 
 MANIFEST = "_manifest.json"
+
+T = TypeVar("T")
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -182,18 +184,64 @@ class Table:
         """Return the rows of a partition, or None where nothing was published yet."""
         import polars as pl
 
-        folder = self.root / partition.path
-        generation = Generation.read(folder)
-        while generation is not None:
+        return self._read_current([partition], lambda files: pl.read_parquet(files[0]))
+
+    def read_many(
+        self,
+        partitions: Sequence[Partition],
+        *,
+        schema: "pl.Schema",
+        columns: Sequence[str] | None = None,
+        path_column: str | None = None,
+    ) -> "pl.DataFrame":
+        """Return the rows of partitions, one after the other.
+
+        A column that an older version did not write yet is null. The paths of the files that the
+        rows come from are in `path_column`, if it is given.
+        """
+        import polars as pl
+
+        names = [*(columns or schema.names()), *([path_column] if path_column else [])]
+
+        def read(files: list[Path]) -> pl.DataFrame:
+            scan = pl.scan_parquet(
+                files,
+                schema=schema,
+                missing_columns="insert",
+                extra_columns="ignore",
+                hive_partitioning=False,
+                include_file_paths=path_column,
+            )
+            return scan.select(names).collect()
+
+        rows = self._read_current(partitions, read)
+        if rows is not None:
+            return rows
+        path = {path_column: pl.String} if path_column else {}
+        return pl.DataFrame(schema={**schema, **path}).select(names)
+
+    def _read_current(
+        self, partitions: Sequence[Partition], read: Callable[[list[Path]], T]
+    ) -> T | None:
+        """Let `read` read the current files; None where nothing was published yet."""
+        files = self._current_files(partitions)
+        while files:
             try:
-                return pl.read_parquet(folder / generation.file)
+                return read(files)
             except FileNotFoundError:
-                # A rewriting took the generation away after its manifest was read.
-                newer = Generation.read(folder)
-                if newer == generation:
+                # A rewriting took a generation away after its manifest was read.
+                before, files = files, self._current_files(partitions)
+                if files == before:
                     raise
-                generation = newer
         return None
+
+    def _current_files(self, partitions: Sequence[Partition]) -> list[Path]:
+        found = ((partition, self.generation(partition)) for partition in partitions)
+        return [
+            self.root / partition.path / generation.file
+            for partition, generation in found
+            if generation is not None
+        ]
 
     def generation(self, partition: Partition) -> Generation | None:
         """Return what the manifest of a partition says, or None where there is none."""

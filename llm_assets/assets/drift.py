@@ -25,7 +25,6 @@ from llm_assets.curation.store import DatasetStore
 from llm_assets.drift import quality
 from llm_assets.drift.baseline import Baseline, BaselineStore, first_prompts
 from llm_assets.drift.embedding import embeddings
-from llm_assets.drift.embedding.embeddings import EmbeddingCache
 from llm_assets.drift.scores import DriftScore, score_table
 from llm_assets.drift.topics import Topic, topic_table
 from llm_assets.drift.window import window
@@ -56,14 +55,15 @@ def prompt_embeddings(
 
     Of a day with more than `drift.max_prompts`, only those are embedded that are looked at.
     """
-    cache = EmbeddingCache(installation.lance)
     partitions = partitions_of(context.partition_keys)
+    names = {partition.application for partition in partitions}
+    limits = {name: installation.application(name).drift.max_prompts for name in names}
+    embedders = {name: installation.embedder(name) for name in names}
     for partition in with_progress(partitions, context.log.info, noun="days embedded"):
         name, day = partition.application, partition.date
-        config = installation.application(name).drift
-        asked = window(installation.interactions(name, day, day), max_prompts=config.max_prompts)
-        embedder = installation.embedder(name)
-        embeddings.embed(asked["prompt"].to_list(), cache=cache, embedder=embedder)
+        asked = window(installation.interactions(name, day, day), max_prompts=limits[name])
+        embedder, prompts = embedders[name], asked["prompt"].to_list()
+        embeddings.embed(prompts, cache=installation.embeddings, embedder=embedder)
         context.add_asset_metadata(
             {
                 "dagster/partition_row_count": asked.height,
@@ -95,8 +95,7 @@ def embedding_baseline(
     version = context.partition_key
     prompts = _accepted_prompts(installation, version)
     embedder = installation.embedder(application_of(version))
-    cache = EmbeddingCache(installation.lance)
-    vectors = embeddings.embed(prompts, cache=cache, embedder=embedder)
+    vectors = embeddings.embed(prompts, cache=installation.embeddings, embedder=embedder)
     baseline = Baseline(
         model_version=version, embedder=embedder.name, prompts=prompts, vectors=vectors
     )
@@ -132,7 +131,7 @@ def drift_scores(
         metadata = _NO_TRAFFIC
         if _has_traffic(installation, partition):
             scored = scorers[name].score(partition.date)
-            _keep(installation, partition, scored)
+            _keep(installation, partition, scored, embedder=scorers[name].embedder.name)
             metadata = _score_metadata(partition, scored)
         context.add_asset_metadata(metadata, partition_key=partition_key(partition))
     return dg.MaterializeResult()
@@ -168,8 +167,9 @@ def _has_traffic(installation: Installation, partition: Partition) -> bool:
     return installation.table("interaction_logs").generation(partition) is not None
 
 
-def _keep(installation: Installation, partition: Partition, scored: ScoredDay) -> None:
-    embedder = installation.embedder(partition.application).name
+def _keep(
+    installation: Installation, partition: Partition, scored: ScoredDay, *, embedder: str
+) -> None:
     table = score_table(scored.scores, model_version=scored.model_version, embedder=embedder)
     installation.table("drift_scores").write(partition, table)
     installation.table("drift_topics").write(partition, topic_table(scored.topics))
@@ -254,7 +254,7 @@ def _rate_day(installation: Installation, partition: Partition) -> pl.DataFrame:
         # What was said later than the day must not tell how sure the model was on it.
         said = installation.feedback(name, first, last).filter(~pl.col("is_over_cap"))
         calibration = quality.calibration_of(
-            version, installation.interactions(name, first, last), said
+            version, installation.confidences(name, first, last), said
         )
     return quality.quality_scores(
         rows, feedback.filter(~pl.col("is_over_cap")), calibration=calibration

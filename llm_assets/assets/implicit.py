@@ -18,7 +18,6 @@ from llm_assets.assets.feedback import interaction_logs
 from llm_assets.assets.partitions import days_of_applications, partition_key, partitions_of
 from llm_assets.assets.pictures import picture
 from llm_assets.drift.embedding import embeddings
-from llm_assets.drift.embedding.embeddings import EmbeddingCache
 from llm_assets.feedback.implicit import rules
 from llm_assets.feedback.implicit.calibration import Calibration, calibrate, sample_prompts
 from llm_assets.feedback.implicit.plot import similarity_png
@@ -115,7 +114,7 @@ def _compare(
     needed |= {turn.prompt for pair in candidates for turn in pair}
     prompts = sorted(needed)
     vectors = embeddings.embed(
-        prompts, cache=EmbeddingCache(installation.lance), embedder=installation.embedder(name)
+        prompts, cache=installation.embeddings, embedder=installation.embedder(name)
     )
     vector_of = dict(zip(prompts, vectors, strict=True))
     similarities = {

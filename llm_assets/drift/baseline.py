@@ -29,17 +29,24 @@ class Baseline:
     def __post_init__(self) -> None:
         assert len(self.prompts) == len(self.vectors)
 
+    def other_embedder(self, embedder: str) -> str | None:
+        """Return why vectors of an embedder lie in another space, or None where they do not."""
+        if embedder == self.embedder:
+            return None
+        return (
+            f"baseline of {self.model_version}: embedded by {self.embedder!r}, cannot be "
+            f"compared with vectors of {embedder!r}; materialize embedding_baseline again"
+        )
+
     def require_embedder(self, embedder: str) -> None:
         """Refuse to be compared with vectors of another space.
 
         Raises:
             UserError: the baseline was embedded by another model.
         """
-        if embedder != self.embedder:
-            raise UserError(
-                f"baseline of {self.model_version}: embedded by {self.embedder!r}, cannot be "
-                f"compared with vectors of {embedder!r}; materialize embedding_baseline again"
-            )
+        reason = self.other_embedder(embedder)
+        if reason is not None:
+            raise UserError(reason)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,15 @@ class Detector(enum.StrEnum):
     REFUSAL_RATE = "refusal_rate"
 
 
+OF_CELLS = frozenset({Detector.CELL_PSI, Detector.CELL_JS})
+OF_TEXTS = frozenset(
+    {Detector.TOKEN_JS, Detector.OUT_OF_VOCABULARY, Detector.LENGTH, Detector.LANGUAGE}
+)
+OF_ANSWERS = frozenset(
+    {Detector.RESPONSE_TOKEN_JS, Detector.RESPONSE_LENGTH, Detector.REFUSAL_RATE}
+)
+
+
 class DriftConfig(Config):
     """The `drift` section of an application.
 

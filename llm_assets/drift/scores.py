@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from llm_assets.drift.config import Detector, DriftConfig
+from llm_assets.drift.config import OF_ANSWERS, OF_CELLS, OF_TEXTS, Detector, DriftConfig
 from llm_assets.drift.detectors import texts
 from llm_assets.drift.detectors.calibration import Measured, Undefined
 from llm_assets.drift.detectors.cells import cell_occupancy
@@ -18,14 +18,6 @@ from llm_assets.drift.detectors.novelty import Novelty, novelty
 from llm_assets.drift.detectors.texts import TextReference
 from llm_assets.drift.detectors.topic_growth import TopicGrowth, topic_growth
 from llm_assets.drift.reference import Reference, Sample
-
-_OF_CELLS = frozenset({Detector.CELL_PSI, Detector.CELL_JS})
-_OF_TEXTS = frozenset(
-    {Detector.TOKEN_JS, Detector.OUT_OF_VOCABULARY, Detector.LENGTH, Detector.LANGUAGE}
-)
-_OF_RESPONSES = frozenset(
-    {Detector.RESPONSE_TOKEN_JS, Detector.RESPONSE_LENGTH, Detector.REFUSAL_RATE}
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,12 +118,12 @@ def _score(
     n, num_baseline = len(sample.vectors), len(reference.vectors)
     found, growth, novel = _measure_vectors(sample, reference, wanted, config=config, rng=rng)
     rate = config.false_alarm_rate_each
-    if not _OF_TEXTS.isdisjoint(wanted):
+    if not OF_TEXTS.isdisjoint(wanted):
         found |= texts.score_prompts(
             sample.prompts, reference.texts, false_alarm_rate=rate, rng=rng
         )
     sizes = dict.fromkeys(found, (n, num_baseline))
-    if not _OF_RESPONSES.isdisjoint(wanted):
+    if not OF_ANSWERS.isdisjoint(wanted):
         told = _measure_answers(sample.responses, answers, config=config, rng=rng)
         num_answers = 0 if isinstance(answers, Undefined) else len(answers.texts)
         found |= told
@@ -166,7 +158,7 @@ def _measure_vectors(
     if Detector.DOMAIN_CLASSIFIER in wanted:
         classified = domain_classifier(current, baseline, false_alarm_rate=rate, rng=rng)
         found[Detector.DOMAIN_CLASSIFIER] = classified.measured
-    if not _OF_CELLS.isdisjoint(wanted):
+    if not OF_CELLS.isdisjoint(wanted):
         found |= cell_occupancy(current, reference.cells, false_alarm_rate=rate, rng=rng)
     return found, growth, novel
 
@@ -231,7 +223,7 @@ def _measure_answers(
     if len(responses) < config.min_prompts:
         reason = f"{len(responses)} answers, fewer than min_prompts {config.min_prompts}"
     if reason is not None or isinstance(answers, Undefined):
-        return dict.fromkeys(_OF_RESPONSES, Undefined(reason or ""))
+        return dict.fromkeys(OF_ANSWERS, Undefined(reason or ""))
     rate = config.false_alarm_rate_each
     return texts.score_responses(responses, answers, false_alarm_rate=rate, rng=rng)
 

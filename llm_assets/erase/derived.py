@@ -10,7 +10,6 @@ from llm_assets.curation.erasure import is_touched, without
 from llm_assets.curation.store import DatasetStore
 from llm_assets.curation.votes import collect_votes
 from llm_assets.drift.baseline import BaselineStore
-from llm_assets.drift.embedding.embeddings import EmbeddingCache
 from llm_assets.erasures import Mark, Traces
 from llm_assets.errors import UserError
 from llm_assets.evaluation import erasure as evaluation
@@ -52,7 +51,7 @@ def count(home: Installation, traces: Traces, application: str | None) -> dict[s
     learnt = (is_touched(rows, traces).sum() for _, rows in files if rows is not None)
     return {
         "quarantine": _clean_quarantines(home, traces, application, is_dry=True),
-        "prompt_embeddings": EmbeddingCache(home.lance).count(traces.prompt_keys),
+        "prompt_embeddings": home.embeddings.count(traces.prompt_keys),
         "training_rows": sum(map(int, learnt)),
     }
 
@@ -74,7 +73,7 @@ def remove(home: Installation, traces: Traces, application: str | None) -> None:
                 path.unlink(missing_ok=True)
             elif is_touched(rows, traces).any():
                 write_parquet_atomically(path, change(rows))
-    EmbeddingCache(home.lance).remove(traces.prompt_keys)
+    home.embeddings.remove(traces.prompt_keys)
     for version, folder in _folders(home.home / "reports", application):
         targets = None
         if version in datasets.model_versions(application_of(version)):

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import dagster as dg
 import polars as pl
 
-from llm_assets.drift.embedding.embeddings import EmbeddingCache
 from llm_assets.erase import derived
 from llm_assets.erase.mentions import still_mentioning
 from llm_assets.erase.records import RecordStore, is_selected, record_stores
@@ -150,7 +149,7 @@ def _look(installation: Installation, user: str, erasure: Erasure) -> tuple[Eras
     application = erasure.application
     found = _find(installation, user, application)
     prompts = {text for raw in found.prompts for text in (raw, raw.strip())}
-    caches = [EmbeddingCache(home.lance) for home in homes(installation).values()]
+    caches = [home.embeddings for home in homes(installation).values()]
     keys = {key for cache in caches for key in cache.keys_of(prompts)}
     traces = found.traces | Traces(prompt_keys=frozenset(keys)) | (erasure.traces or Traces())
     counts: dict[str, int] = {}

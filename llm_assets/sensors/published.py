@@ -40,35 +40,10 @@ def read_days(
     table: Table, application: str, days: Collection[date], *, schema: pl.Schema
 ) -> pl.DataFrame:
     """Return the rows of days with their `day`; columns that a file lacks are null."""
-    files = _files(table, application, days)
-    while files:
-        scan = pl.scan_parquet(
-            files,
-            schema=schema,
-            missing_columns="insert",
-            extra_columns="ignore",
-            hive_partitioning=False,
-            include_file_paths="day",
-        )
-        day = pl.col("day").str.extract(rf"{_DAY}(\d{{4}}-\d\d-\d\d)").str.to_date()
-        try:
-            return scan.with_columns(day).collect()
-        except FileNotFoundError:
-            # A rewriting took a generation away after its manifest was read.
-            before, files = files, _files(table, application, days)
-            if files == before:
-                raise
-    return pl.DataFrame(schema={**schema, "day": pl.Date})
-
-
-def _files(table: Table, application: str, days: Collection[date]) -> list[Path]:
-    files = []
-    for day in days:
-        partition = Partition(application=application, date=day)
-        generation = table.generation(partition)
-        if generation is not None:
-            files.append(table.root / partition.path / generation.file)
-    return files
+    partitions = [Partition(application=application, date=day) for day in days]
+    rows = table.read_many(partitions, schema=schema, path_column="day")
+    day = pl.col("day").str.extract(rf"{_DAY}(\d{{4}}-\d\d-\d\d)").str.to_date()
+    return rows.with_columns(day)
 
 
 def _days(root: Path, application: str) -> Iterator[tuple[date, str]]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from llm_assets.drift.detectors.calibration import Measured, Undefined, calibrate
+from llm_assets.drift.detectors.whitening import Whitening
 from llm_assets.intervals import Z_95, Interval, wilson
 
 _MAX_ROWS = 2000
@@ -69,7 +70,8 @@ def domain_classifier(
         undefined = Undefined(f"all of {len(vectors)} prompts drawn from both sides are the same")
         return DomainClassifier(undefined, np.full(len(current), np.nan, np.float32))
     middle = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    whitening = _whitening(vectors - middle)
+    # Which rows are today's plays no part in it, so permutations need not repeat it.
+    whitening = Whitening.of(vectors).matrix.astype(np.float32)
     whitened = (vectors - middle) @ whitening
     is_current = np.arange(len(vectors)) < len(drawn)
     held_out = _held_out(len(drawn), len(drawn_baseline), rng=rng)
@@ -91,19 +93,6 @@ def domain_classifier(
         ),
         scores=scores,
     )
-
-
-def _whitening(centred: np.ndarray) -> np.ndarray:
-    """Return the matrix (dimensions, dimensions) after which variances are below 1.
-
-    The ridge is the mean variance of a direction: without it the classifier would learn the noise
-    of the narrow ones. Which rows are today's plays no part, so permutations need not repeat this.
-    """
-    covariance = (centred.T @ centred).astype(np.float64) / len(centred)
-    variance = float(np.trace(covariance)) / len(covariance)
-    assert variance > 0
-    root = np.linalg.cholesky(covariance + variance * np.eye(len(covariance)))
-    return np.linalg.inv(root).T.astype(np.float32)
 
 
 def _held_out(num_current: int, num_baseline: int, *, rng: np.random.Generator) -> list[np.ndarray]:

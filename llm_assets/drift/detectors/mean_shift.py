@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from llm_assets.drift.detectors.calibration import Measured, Undefined, calibrate
+from llm_assets.drift.detectors.whitening import Whitening
 from llm_assets.intervals import Z_95, Interval
 
 _NUM_NULL_SAMPLES = 8000
@@ -38,7 +39,7 @@ def mean_shift(
     pooled = _drawn_in_proportion(current, baseline, rng=rng)
     if (pooled == pooled[0]).all():
         return Undefined(f"all of {len(pooled)} prompts drawn from both sides are the same")
-    whitening, variances = _whitening(pooled)
+    whitening, variances = Whitening.of(pooled)
     total = float(variances.sum())
     shift = (_mean(current) - _mean(baseline)) @ whitening
     score = float(shift @ shift) / total - chance
@@ -63,19 +64,6 @@ def _drawn_in_proportion(
         for side in (current, baseline)
     ]
     return np.concatenate(drawn)
-
-
-def _whitening(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the matrix that shortens the wide directions, and the variances after it.
-
-    Their shapes are (dimensions, dimensions) and (dimensions,).
-    """
-    centred = vectors - _mean(vectors).astype(vectors.dtype)
-    covariance = (centred.T @ centred).astype(np.float64) / (len(vectors) - 1)
-    variances, directions = np.linalg.eigh(covariance)
-    variances = np.maximum(variances, 0)
-    ridge = variances.mean()
-    return directions / np.sqrt(variances + ridge), variances / (variances + ridge)
 
 
 def _null(shares: np.ndarray, *, num_rows: int, rng: np.random.Generator) -> np.ndarray:

@@ -10,25 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llm_assets.drift.config import Detector
+from llm_assets.drift.config import OF_ANSWERS, OF_TEXTS, Detector
 from llm_assets.drift.detectors.calibration import Measured, Undefined
 from llm_assets.drift.detectors.language import language_shift, languages
 from llm_assets.drift.detectors.lengths import length_shift, log_lengths
 from llm_assets.drift.detectors.lexical import Pool, Words, out_of_vocabulary, pool, token_js
 from llm_assets.drift.detectors.refusals import refusal_rate, refusals
 from llm_assets.drift.detectors.relabelling import relabelled
-
-_PROMPT_DETECTORS = (
-    Detector.TOKEN_JS,
-    Detector.OUT_OF_VOCABULARY,
-    Detector.LENGTH,
-    Detector.LANGUAGE,
-)
-_RESPONSE_DETECTORS = (
-    Detector.RESPONSE_TOKEN_JS,
-    Detector.RESPONSE_LENGTH,
-    Detector.REFUSAL_RATE,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +60,7 @@ def score_prompts(
     """Score a day's prompts; `false_alarm_rate` is that of each detector."""
     undefined = _too_few(current, reference) or _all_the_same(current, reference)
     if undefined is not None:
-        return dict.fromkeys(_PROMPT_DETECTORS, undefined)
+        return dict.fromkeys(OF_TEXTS, undefined)
     labels = _relabelled(current, reference, false_alarm_rate=false_alarm_rate, rng=rng)
     pooled = _pool(current, reference)
     return {
@@ -103,14 +91,14 @@ def score_responses(
     """
     undefined = _too_few(current, reference)
     if undefined is not None:
-        return dict.fromkeys(_RESPONSE_DETECTORS, undefined)
+        return dict.fromkeys(OF_ANSWERS, undefined)
     labels = _relabelled(current, reference, false_alarm_rate=false_alarm_rate, rng=rng)
     refused = refusal_rate(
         refusals(current), reference.refusals, labels, false_alarm_rate=false_alarm_rate
     )
     undefined = _all_the_same(current, reference)
     if undefined is not None:
-        return {**dict.fromkeys(_RESPONSE_DETECTORS, undefined), Detector.REFUSAL_RATE: refused}
+        return {**dict.fromkeys(OF_ANSWERS, undefined), Detector.REFUSAL_RATE: refused}
     return {
         Detector.RESPONSE_TOKEN_JS: token_js(
             _pool(current, reference), labels, false_alarm_rate=false_alarm_rate

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 _BATCH_SIZE = 32
 
 
+@functools.cache
 def embedder_named(name: str, *, folder: Path) -> Embedder:
     """Return the embedder that an application's `embedding_model` names.
 
     Nothing is loaded or looked for before it is asked for its own name or for vectors. A model
     other than the default is a folder, relative to `folder`, or one that Hugging Face's cache
-    holds already: none is downloaded.
+    holds already: none is downloaded. A process has one of each, so weights are hashed once.
     """
     if name == DEFAULT_EMBEDDING_MODEL:
         return MiniLM()

@@ -15,9 +15,9 @@ from llm_assets.drift.baseline import (
     reference_dates,
     same_weekdays,
 )
-from llm_assets.drift.config import DriftConfig
+from llm_assets.drift.config import OF_ANSWERS, DriftConfig
 from llm_assets.drift.reference import Reference, Sample
-from llm_assets.drift.replay.simulation import OF_ANSWERS, Origin
+from llm_assets.drift.replay.simulation import Origin
 from llm_assets.drift.scores import score_window, undefined_scores
 from llm_assets.drift.window import window
 

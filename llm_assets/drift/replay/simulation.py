@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple, Protocol
 
-from llm_assets.drift.config import Detector, DriftConfig
+from llm_assets.drift.config import OF_ANSWERS, DriftConfig
 from llm_assets.drift.replay.policy import Policy
 from llm_assets.drift.replay.rejudging import needs_other_scores, rejudged, window_of
 from llm_assets.drift.triggers.brakes import Cycle
@@ -20,12 +20,7 @@ from llm_assets.drift.triggers.causes import Window, window_days
 from llm_assets.drift.triggers.decision import Cause, History, budget, decide
 from llm_assets.drift.triggers.outcomes import DayOutcomes
 
-# These compare answers and not prompts, so another baseline does not change what they say.
-OF_ANSWERS = frozenset(
-    {Detector.RESPONSE_TOKEN_JS, Detector.RESPONSE_LENGTH, Detector.REFUSAL_RATE}
-)
 _NOON = time(12, tzinfo=UTC)
-
 
 # The name of a version means its own baseline; a day the newest prompts until its end, which is
 # what a version is made for whose cycle starts then.
@@ -204,7 +199,7 @@ class _State:
                 rows = self.rescore(day, self.origin, config)
             self._count("num_not_rescored" if rows is None else "num_rescored")
         if rows is not None:
-            # Of another version's answers nothing is known.
+            # Another baseline does not change what is said of answers.
             recorded = [*rows, *(row for row in recorded if row["detector"] in OF_ANSWERS)]
         judged = rejudged(recorded, config=config)
         window = self.windows[day] = window_of(day, judged, config=config)
