@@ -22,7 +22,6 @@ from llm_assets.evaluation.run import evaluate
 from llm_assets.evaluation.scorer import SCORERS
 from llm_assets.installation import Installation
 from llm_assets.manifest import application_of
-from llm_assets.serving.gguf import convert_adapter
 from llm_assets.serving.temporary import serve
 
 
@@ -43,7 +42,6 @@ def eval_report(
         raise UserError(f"{version}: there is no champion to compare with")
     dataset = DatasetStore(installation.lance).read(version)
     holdout = dataset.split("holdout").select("prompt", target="response")
-    _convert_adapter_once(installation, version)
     answers = {name: _ask_all(context, installation, name, holdout) for name in (version, champion)}
     report = build_report(
         answers[version],
@@ -91,12 +89,6 @@ def eval_report_beats_champion(
         metadata={"reasons": dg.MetadataValue.md("\n".join(f"- {r}" for r in verdict.reasons))},
         description=verdict.reasons[0],
     )
-
-
-def _convert_adapter_once(installation: Installation, version: str) -> None:
-    spec = installation.model_server_spec(version)
-    if spec.adapter is not None and not spec.adapter.exists():
-        convert_adapter(spec.base_model, installation.model(version), spec.adapter)
 
 
 def _ask_all(

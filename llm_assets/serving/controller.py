@@ -85,7 +85,7 @@ class Controller:
             self.stop()
 
     def reconcile(self) -> None:
-        """Do one pass: quick, except that it prepares a base model never served before."""
+        """Do one pass: quick, except that it makes the files of a version never served before."""
         now = self.clock()
         self.gateway.revive(now)
         for served in self.applications:

@@ -1,16 +1,15 @@
-"""The files that the engine loads: a requantized base model, and a LoRA adapter as GGUF.
+"""The base model that the engine loads: a GGUF file of the Llama architecture, requantized.
 
 Only the `gguf` package is needed, neither torch nor a compiler.
 """
 
-import json
 import os
-import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,12 +20,11 @@ from llm_assets.serving.config import Quantization
 if TYPE_CHECKING:
     import gguf
 
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
+Change = Callable[[np.ndarray], np.ndarray]
 
 _ARCHITECTURE = "llama"
 _FILE_TYPES: dict[str, int] = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7, "Q5_0": 8}
-_TENSOR_KEY = re.compile(r"base_model\.model\.(.+)\.lora_(A|B)\.weight")
+_UNCHANGED: Mapping[str, Change] = MappingProxyType({})
 
 
 def prepare_base(base: BaseModelFile, cache: Path, *, quantization: Quantization) -> Path:
@@ -35,133 +33,126 @@ def prepare_base(base: BaseModelFile, cache: Path, *, quantization: Quantization
     It lies in the cache at `<first 12 digits of the base model's hash>/<format>.gguf`.
 
     Raises:
-        UserError: the file is no GGUF model.
+        UserError: the file is no GGUF model, or cannot be kept in that format.
     """
     path = cache / base.sha256[:12] / f"{quantization}.gguf"
     if not path.is_file():
-        with _written_aside(path) as temporary:
-            _requantize(base.path, temporary, quantization)
+        requantize(LlamaFile(base.path), path, quantization)
     return path
 
 
-def convert_adapter(base_gguf: Path, adapter_dir: Path, out: Path) -> Path:
-    """Write a PEFT LoRA adapter as the GGUF adapter of a base model; returns `out`.
+class LlamaFile:
+    """A GGUF file of the Llama architecture, asked for tensors by their Hugging Face names.
 
-    GGUF files of the Llama architecture interleave the rows of the query and key projections, so
-    the B matrices of those two are permuted the same way; without it the adapter would load and
-    answer wrongly.
+    Attributes:
+        path: where it lies.
+        reader: its content.
+        shapes: of each tensor by its GGUF name; a matrix's is (rows, columns).
 
     Raises:
-        UserError: the adapter has a feature that the engine cannot represent, or does not fit the
-            base model; the message names the file and the feature or tensor.
+        UserError: it is no GGUF file, or of another architecture.
     """
-    import gguf
-    from safetensors.numpy import load_file
-
-    config_file = adapter_dir / ADAPTER_CONFIG
-    weights_file = adapter_dir / ADAPTER_WEIGHTS
-    for file in (config_file, weights_file):
-        if not file.is_file():
-            raise UserError(f"{file}: no such file")
-    config = json.loads(config_file.read_text())
-    _refuse_unsupported(config_file, config)
-    base = _BaseLayout(base_gguf)
-    scale = np.sqrt(config["r"]) if config.get("use_rslora") else 1.0  # the engine divides by r
-    with _written_aside(out) as temporary:
-        writer = gguf.GGUFWriter(temporary, _ARCHITECTURE)
-        writer.add_string(gguf.Keys.General.TYPE, "adapter")
-        writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
-        writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(config["lora_alpha"] * scale))
-        for key, value in sorted(load_file(weights_file).items()):
-            match = _TENSOR_KEY.fullmatch(key)
-            if match is None:
-                raise UserError(f"{weights_file}: {key}: not a LoRA matrix")
-            name, matrix = base.adapter_tensor(weights_file, match[1], match[2], value)
-            writer.add_tensor(name, matrix)
-        _finish(writer)
-    return out
-
-
-class _BaseLayout:
-    """Names and shapes of a base model's tensors, and how its heads are laid out."""
 
     def __init__(self, path: Path) -> None:
         import gguf
 
-        reader = _read(path)
-        heads = _number(reader, "attention.head_count")
-        key_heads = _number(reader, "attention.head_count_kv", default=heads)
         self.path = path
-        self._interleaved = {"q_proj": heads, "k_proj": key_heads}
-        self._names = gguf.get_tensor_name_map(
-            gguf.MODEL_ARCH.LLAMA, _number(reader, "block_count")
-        )
+        self.reader = _read(path)
         # GGUF gives a matrix's shape as (columns, rows).
-        self._shapes = {t.name: tuple(int(size) for size in t.shape) for t in reader.tensors}
+        self.shapes = {t.name: tuple(map(int, reversed(t.shape))) for t in self.reader.tensors}
+        heads = self._number("attention.head_count")
+        key_heads = self._number("attention.head_count_kv", default=heads)
+        self._interleaved = {"attn_q": heads, "attn_k": key_heads}
+        self._names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, self._number("block_count"))
 
-    def adapter_tensor(
-        self, file: Path, module: str, letter: str, value: np.ndarray
-    ) -> tuple[str, np.ndarray]:
-        """Return the GGUF name of an A or B matrix, and the matrix as the engine wants it."""
-        name = self._names.get_name(f"{module}.weight", try_suffixes=(".weight",))
-        if name is None or len(self._shapes.get(name, ())) != 2:
-            raise UserError(f"{file}: {module}: no matrix of that name in {self.path}")
-        columns, rows = self._shapes[name]
-        rank = value.shape[0] if letter == "A" else value.shape[1]
-        expected = (rank, columns) if letter == "A" else (rows, rank)
-        if value.shape != expected:
-            raise UserError(
-                f"{file}: {module}: shape of lora_{letter} must be {expected} for {self.path}, "
-                f"got {value.shape}"
-            )
-        heads = self._interleaved.get(module.rpartition(".")[2])
-        matrix = _interleave(value, heads) if heads and letter == "B" else value
-        return f"{name}.lora_{letter.lower()}", matrix.astype(np.float32)
+    def find(self, tensor: str) -> str | None:
+        """Return the GGUF name of a tensor, e.g. of `model.norm.weight`; None if it has none."""
+        name = self._names.get_name(tensor, try_suffixes=(".weight", ".bias"))
+        return name if name in self.shapes else None
 
+    def in_file_order(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Return the rows of a tensor, or what shall change them, as the file orders them.
 
-def _number(reader: "gguf.GGUFReader", name: str, *, default: int = 0) -> int:
-    field = reader.get_field(f"{_ARCHITECTURE}.{name}")
-    return default if field is None else int(field.contents())
+        Such files interleave the rows of the query and key projections of each head; without it
+        the model would load and answer wrongly.
+        """
+        heads = self._interleaved.get(name.split(".")[-2])
+        if heads is None:
+            return values
+        halves = values.reshape(heads, 2, values.shape[0] // heads // 2, *values.shape[1:])
+        return halves.swapaxes(1, 2).reshape(values.shape)
 
-
-def _interleave(matrix: np.ndarray, heads: int) -> np.ndarray:
-    halves = matrix.reshape(heads, 2, matrix.shape[0] // heads // 2, *matrix.shape[1:])
-    return halves.swapaxes(1, 2).reshape(matrix.shape)
+    def _number(self, name: str, *, default: int = 0) -> int:
+        field = self.reader.get_field(f"{_ARCHITECTURE}.{name}")
+        return default if field is None else int(field.contents())
 
 
-def _refuse_unsupported(file: Path, config: dict[str, Any]) -> None:
-    if config.get("peft_type") != "LORA":
-        raise UserError(f"{file}: peft_type must be LORA, got {config.get('peft_type')!r}")
-    if config.get("bias", "none") != "none":
-        raise UserError(f"{file}: bias must be 'none', got {config['bias']!r}")
-    for key in ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "lora_bias"):
-        if config.get(key):
-            raise UserError(f"{file}: {key} cannot be served, got {config[key]!r}")
+def requantize(
+    model: LlamaFile,
+    target: Path,
+    quantization: Quantization,
+    *,
+    changes: Mapping[str, Change] = _UNCHANGED,
+) -> None:
+    """Write a model in another format, atomically, and some of its tensors changed.
 
+    A change, by the tensor's GGUF name, gets float32 values in the file's order and returns those
+    to write. The model's own values are read in full precision, whatever is written.
 
-def _requantize(source: Path, target: Path, quantization: Quantization) -> None:
+    Raises:
+        UserError: a matrix cannot be kept in that format, or a change cannot be made.
+    """
     import gguf
-    from gguf.quants import dequantize, quantize
+    from gguf.quants import QuantError, dequantize, quantize
 
     kind = gguf.GGMLQuantizationType[quantization]
-    reader = _read(source)
-    writer = gguf.GGUFWriter(target, _ARCHITECTURE)
-    for name, field in reader.fields.items():
-        if name.startswith("GGUF.") or name == "general.architecture":
-            continue
-        value = _FILE_TYPES[quantization] if name == "general.file_type" else field.contents()
-        is_array = field.types[0] is gguf.GGUFValueType.ARRAY
-        writer.add_key_value(name, value, field.types[0], field.types[-1] if is_array else None)
-    for tensor in reader.tensors:
-        if tensor.tensor_type is kind:
-            writer.add_tensor(tensor.name, tensor.data, raw_dtype=kind)
-            continue
-        values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
-        if values.ndim < 2:  # norms stay exact
-            writer.add_tensor(tensor.name, values)
-        else:
-            writer.add_tensor(tensor.name, quantize(values, kind), raw_dtype=kind)
-    _finish(writer)
+    with written_gguf(target) as writer:
+        for name, field in model.reader.fields.items():
+            if name.startswith("GGUF.") or name == "general.architecture":
+                continue
+            value = _FILE_TYPES[quantization] if name == "general.file_type" else field.contents()
+            is_array = field.types[0] is gguf.GGUFValueType.ARRAY
+            writer.add_key_value(name, value, field.types[0], field.types[-1] if is_array else None)
+        for tensor in model.reader.tensors:
+            change = changes.get(tensor.name)
+            if tensor.tensor_type is kind and change is None:
+                writer.add_tensor(tensor.name, tensor.data, raw_dtype=kind)
+                continue
+            values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
+            if change is not None:
+                values = change(values)
+            if values.ndim < 2:  # norms stay exact
+                writer.add_tensor(tensor.name, values)
+                continue
+            try:
+                writer.add_tensor(tensor.name, quantize(values, kind), raw_dtype=kind)
+            except QuantError:
+                raise UserError(
+                    f"{model.path}: {tensor.name}: rows of {values.shape[-1]} values cannot be "
+                    f"kept as {quantization}"
+                ) from None
+
+
+@contextmanager
+def written_gguf(path: Path) -> Iterator["gguf.GGUFWriter"]:
+    """Give a writer whose file appears at `path` once the block has ended well."""
+    import gguf
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        writer = gguf.GGUFWriter(temporary, _ARCHITECTURE)
+        yield writer
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> "gguf.GGUFReader":
@@ -175,25 +166,3 @@ def _read(path: Path) -> "gguf.GGUFReader":
     if architecture != _ARCHITECTURE:
         raise UserError(f"{path}: architecture must be {_ARCHITECTURE!r}, got {architecture!r}")
     return reader
-
-
-def _finish(writer: "gguf.GGUFWriter") -> None:
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-@contextmanager
-def _written_aside(path: Path) -> Iterator[Path]:
-    """Give a temporary path that becomes `path` once the block has ended well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

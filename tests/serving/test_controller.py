@@ -1,6 +1,5 @@
 """The controller with everything real but the API process: Envoy, engines, and the registry."""
 
-import json
 import os
 import signal
 import subprocess
@@ -205,10 +204,10 @@ def test_a_server_that_dies_at_start_is_named_with_its_last_words(world: World) 
     world.reconcile_until(world.serves(ONE))
     folder = world.home / "models" / "helpdesk-v0003"
     world.add_version(folder.name, world.base_model.sha256)
-    manifest = json.loads((folder / "manifest.json").read_text()) | {"adapter_sha256": "0" * 64}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter.gguf").write_bytes(b"torn")
     world.champions["helpdesk"] = folder.name
-    world.reconcile_until(lambda: "adapter.gguf: no such file" in (world.status.error or ""))
+    world.reconcile_until(lambda: "the engine cannot load it" in (world.status.error or ""))
     assert world.status.model_version == ONE
     assert world.ask().status_code == 200
 
