@@ -17,6 +17,7 @@ from llm_assets.assets.drift import embedding_baseline, prompt_embeddings
 from llm_assets.assets.feedback import feedback_logs, interaction_logs
 from llm_assets.bootstrap import register_base_models
 from llm_assets.curation.store import DatasetStore
+from llm_assets.curation.training_rows import training_rows
 from llm_assets.drift.topics import Topic, TypicalPrompt, topic_table
 from llm_assets.evaluation.report import build_report
 from llm_assets.feedback import unassigned
@@ -37,6 +38,8 @@ WORD = "zanzibar"
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
 DAYS = [NOON - timedelta(days=number) for number in (2, 1)]
 SHARED = "How do I pay my taxes?"
+# The rows of a training by each method, of the same dataset.
+ROWS = {CANDIDATE: "sft", "helpdesk-v0003": "kto", "helpdesk-v0004": "dpo"}
 
 
 def records() -> tuple[list[Interaction], list[Feedback]]:
@@ -130,9 +133,10 @@ def topics() -> list[Topic]:
 def _serve_a_fake(installation: Installation) -> None:
     """Do what training, evaluation and deployment would, without a model."""
     dataset = DatasetStore(installation.lance).read(CANDIDATE)
-    rows_file = installation.home / "run" / "training" / CANDIDATE / "rows.parquet"
-    rows_file.parent.mkdir(parents=True)
-    dataset.learnt.write_parquet(rows_file)
+    for version, method in ROWS.items():
+        rows_file = installation.home / "run" / "training" / version / "rows.parquet"
+        rows_file.parent.mkdir(parents=True)
+        training_rows(dataset, method).write_parquet(rows_file)
     ModelManifest(
         model_version=CANDIDATE,
         application="helpdesk",

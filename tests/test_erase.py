@@ -15,6 +15,7 @@ from llm_assets import drift_view
 from llm_assets.base_model import BaseModelFile
 from llm_assets.bootstrap import prepare_dagster_home
 from llm_assets.cli import main
+from llm_assets.curation.dataset import Dataset
 from llm_assets.curation.store import DatasetStore
 from llm_assets.drift.baseline import BaselineStore
 from llm_assets.drift.embedding.embeddings import EmbeddingCache
@@ -140,6 +141,55 @@ def test_dataset_rows_of_others_stay_and_a_shared_one_takes_their_words(platform
     assert (shared["request_ids"], shared["feedback_ids"]) == (["s-bob"], ["f-s-bob"])
     (shared_before,) = before.filter(pl.col("request_ids").list.contains("s-bob")).to_dicts()
     assert shared_before["prompt"] == erasing.SHARED
+
+
+def test_judged_answers_of_others_stay_and_shared_ones_take_their_words(platform: Platform) -> None:
+    store = DatasetStore(platform.installation.lance)
+    before = store.read(CANDIDATE).judged
+    assert any("judged_answers_helpdesk" in place for place in holding(platform.home, WORD))
+    platform.erase()
+    after = store.read(CANDIDATE).judged
+    mine = pl.col("request_ids").list.join(" ").str.contains(WORD)
+    is_shared = pl.col("request_ids").list.contains("s-bob")
+    assert after.filter(~is_shared).equals(before.filter(~mine))
+    assert 0 < after.height < before.height
+    assert set(before.filter(is_shared)["prompt"]) == {erasing.SHARED}
+    assert sorted(after.filter(is_shared).drop("split").rows()) == [
+        ("how do I pay my taxes", "money", True, ["s-bob"], ["f-s-bob"]),
+        ("how do I pay my taxes", "sports", False, ["s-bob"], ["f-s-bob"]),
+    ]
+
+
+@pytest.mark.parametrize("version", erasing.ROWS)
+def test_the_rows_of_each_kind_of_training_keep_what_is_of_others(
+    platform: Platform, version: str
+) -> None:
+    path = platform.home / "run" / "training" / version / "rows.parquet"
+    before = pl.read_parquet(path)
+    assert path.relative_to(platform.home).as_posix() in holding(platform.home, WORD)
+    mine = pl.col("request_ids").list.join(" ").str.contains(WORD)
+    files = path.parent.parent.glob("*/rows.parquet")
+    num_mine = sum(pl.read_parquet(file).filter(mine).height for file in files)
+    outcome = platform.erase()
+    after = pl.read_parquet(path)
+    is_shared = pl.col("request_ids").list.contains("s-bob")
+    assert after.schema == before.schema
+    assert after.filter(~is_shared).equals(before.filter(~mine))
+    assert 0 < after.height < before.height
+    assert outcome.erasure.counts["training_rows"] == num_mine
+
+
+def test_a_version_that_only_judged_the_users_answers_is_listed(platform: Platform) -> None:
+    store = DatasetStore(platform.installation.lance)
+    dataset = store.read(CANDIDATE)
+    theirs = pl.col("request_ids").list.join(" ").str.contains(WORD)
+    store.write(
+        Dataset(dataset.rows.filter(~theirs), dataset.judged), model_version="helpdesk-v0003"
+    )
+    erasure = platform.erase().erasure
+    mark = erasure.versions["helpdesk-v0003"]
+    assert mark.num_learnt + mark.num_holdout == 21
+    assert holding(platform.home, WORD) == set()
 
 
 def test_every_version_that_the_data_reached_is_listed(platform: Platform) -> None:

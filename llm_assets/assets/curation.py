@@ -5,6 +5,7 @@ in `llm_assets.curation`.
 """
 
 import dagster as dg
+import polars as pl
 
 from llm_assets.assets.feedback import feedback_logs, interaction_logs
 from llm_assets.assets.partitions import model_versions
@@ -42,7 +43,7 @@ def curated_dataset(
     installation: dg.ResourceParam[Installation],
     config: CurationRunConfig,
 ) -> dg.MaterializeResult:
-    """The prompts with the answers that users wanted, split for good into train and holdout."""
+    """The prompts with the answers that users wanted and did not want, in splits that stay."""
     version = context.partition_key
     application = installation.application(application_of(version))
     dataset = curate(
@@ -74,7 +75,12 @@ _COLUMN_LINEAGE = dg.TableColumnLineage(
         "prompt": [dg.TableColumnDep(interaction_logs.key, "prompt")],
         "response": [
             dg.TableColumnDep(feedback_logs.key, "text"),
+            dg.TableColumnDep(feedback_logs.key, "rejected"),
             dg.TableColumnDep(interaction_logs.key, "response"),
+        ],
+        "is_desirable": [
+            dg.TableColumnDep(feedback_logs.key, "kind"),
+            dg.TableColumnDep(feedback_logs.key, "value"),
         ],
         "request_ids": [dg.TableColumnDep(interaction_logs.key, "request_id")],
         "feedback_ids": [dg.TableColumnDep(feedback_logs.key, "feedback_id")],
@@ -86,11 +92,16 @@ _COLUMN_LINEAGE = dg.TableColumnLineage(
 def curated_dataset_holdout_is_unseen(
     context: dg.AssetCheckExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> dg.AssetCheckResult:
-    """No question of the holdout stands among the rows that are trained on."""
+    """No question of the holdout stands among the rows or the answers that are trained on."""
     dataset = DatasetStore(installation.lance).read(context.partition_key)
-    holdout = {normalise(prompt) for prompt in dataset.split("holdout")["prompt"]}
-    shared = holdout & {normalise(prompt) for prompt in dataset.learnt["prompt"]}
+    holdout = _questions(dataset.split("holdout"))
+    held_out = holdout | _questions(dataset.judged.filter(pl.col("split") == "holdout"))
+    shared = held_out & (_questions(dataset.learnt) | _questions(dataset.learnt_judged))
     return dg.AssetCheckResult(
         passed=not shared and bool(holdout),
         metadata={"num_holdout": len(holdout), "num_shared": len(shared)},
     )
+
+
+def _questions(rows: pl.DataFrame) -> set[str]:
+    return {normalise(prompt) for prompt in rows["prompt"]}

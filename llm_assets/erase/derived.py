@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from llm_assets.curation.erasure import is_touched, without
+from llm_assets.curation.erasure import is_touched, num_touched, without
 from llm_assets.curation.store import DatasetStore
 from llm_assets.curation.votes import collect_votes
 from llm_assets.drift.baseline import BaselineStore
@@ -18,7 +18,7 @@ from llm_assets.installation import Installation
 from llm_assets.manifest import MANIFEST, ModelManifest, application_of
 from llm_assets.storage import write_parquet_atomically
 
-_TABLE = re.compile(r"(?:curated_dataset|embedding_baseline)_(.+)\.lance")
+_TABLE = re.compile(r"(?:curated_dataset|judged_answers|embedding_baseline)_(.+)\.lance")
 
 
 def marks(home: Installation, traces: Traces, application: str | None) -> dict[str, Mark]:
@@ -27,10 +27,9 @@ def marks(home: Installation, traces: Traces, application: str | None) -> dict[s
     datasets, baselines = DatasetStore(home.lance), BaselineStore(home.lance)
     for name in _applications(home, application):
         for version in datasets.model_versions(name):
-            rows = datasets.read(version).rows
-            touched = rows.filter(is_touched(rows, traces))
-            num_holdout = touched.filter(pl.col("split") == "holdout").height
-            mark = Mark(num_learnt=touched.height - num_holdout, num_holdout=num_holdout)
+            touched = num_touched(datasets.read(version), traces)
+            num_holdout = touched.pop("holdout", 0)
+            mark = Mark(num_learnt=touched.total(), num_holdout=num_holdout)
             found[version] = mark | found.get(version, Mark())
         for version in baselines.model_versions(name):
             mark = Mark(num_baseline=baselines.count(version, traces.is_theirs))

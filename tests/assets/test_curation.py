@@ -37,11 +37,24 @@ def test_corrections_become_a_dataset_whose_metadata_add_up(
     found = metadata(result, "curated_dataset")
     dataset = DatasetStore(corrected.lance).read(CANDIDATE)
     assert found["num_rows"] == dataset.rows.height == NUM
+    num_changed = sum(DESKS[i % 3] != "sports" for i in range(NUM))
+    assert found["num_desirable"] == NUM
+    assert found["num_undesirable"] == found["num_pairs"] == num_changed
     assert found["num_train"] + found["num_validation"] + found["num_holdout"] == NUM
     assert found["sources"] == {"correction": NUM}
     assert (found["cause"], found["has_shuffled_labels"]) == ("drift", False)
     (check,) = result.get_asset_check_evaluations()
     assert check.passed
+
+
+def test_no_metadata_hold_a_text_of_a_user(
+    corrected: Installation, materialize: Materialize
+) -> None:
+    result = materialize(curated_dataset, curated_dataset_holdout_is_unseen, partition=CANDIDATE)
+    (check,) = result.get_asset_check_evaluations()
+    told = f"{metadata(result, 'curated_dataset')} {check.metadata}"
+    assert "num_pairs" in told
+    assert not [text for text in ("question", *DESKS) if text in told]
 
 
 def test_the_same_feedback_is_the_same_data_version(
@@ -88,3 +101,17 @@ def test_a_holdout_that_was_seen_or_is_empty_stops_the_cycle(
     (check,) = result.get_asset_check_evaluations()
     assert not check.passed
     assert check.metadata["num_shared"].value == num_shared
+
+
+def test_a_holdout_question_whose_answers_are_trained_on_stops_the_cycle(
+    corrected: Installation, materialize: Materialize
+) -> None:
+    materialize(curated_dataset, partition=CANDIDATE)
+    store = DatasetStore(corrected.lance)
+    right = store.read(CANDIDATE)
+    learnt = right.judged.with_columns(split=pl.lit("train"))
+    store.write(Dataset(right.rows, learnt), model_version=CANDIDATE)
+    result = materialize(curated_dataset_holdout_is_unseen, partition=CANDIDATE, is_safe=True)
+    (check,) = result.get_asset_check_evaluations()
+    assert not check.passed
+    assert check.metadata["num_shared"].value == right.split("holdout").height

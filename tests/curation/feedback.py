@@ -5,12 +5,34 @@ from datetime import timedelta
 from typing import Any
 
 import polars as pl
+from hypothesis import strategies as st
 
 from llm_assets.feedback.cap import cap
 from llm_assets.feedback.joining import join
 from llm_assets.feedback.tables import feedback_table, interaction_table
 from llm_assets.records import Feedback, FeedbackKind
 from tests.records import TIME, a_correction, an_interaction
+
+_PROMPTS = st.text("abAB ?!.é", max_size=6)
+_ANSWERS = st.sampled_from(["x", "X!", "y", "z"])
+_KINDS = st.sampled_from(["up", "down", "correct", "prefer"])
+# What users did: asked a prompt, got an answer, said something of it, and named another answer.
+EVENTS = st.lists(st.tuples(_PROMPTS, _ANSWERS, _KINDS, _ANSWERS), max_size=40)
+Events = list[tuple[str, str, str, str]]
+
+
+def log_of(events: Events) -> "Log":
+    """Return a log in which each event has a request of its own."""
+    log = Log()
+    for prompt, given, kind, other in events:
+        request = log.ask(prompt, response=given)
+        if kind == "correct":
+            log.correct(request, other)
+        elif kind == "prefer":
+            log.prefer(request, given, kind=FeedbackKind.PREFERENCE, rejected=other)
+        else:
+            log.thumb(request, 1 if kind == "up" else -1)
+    return log
 
 
 class Log:
@@ -32,9 +54,11 @@ class Log:
         time = TIME + timedelta(days=days)
         self._feedback.append(a_correction(self._next_id(), request_id, text, time=time))
 
-    def prefer(self, request_id: str, text: str, *, kind: FeedbackKind) -> None:
+    def prefer(
+        self, request_id: str, text: str, *, kind: FeedbackKind, rejected: str = "chat"
+    ) -> None:
         correction = a_correction(self._next_id(), request_id, text)
-        self._feedback.append(dataclasses.replace(correction, kind=kind, rejected="chat"))
+        self._feedback.append(dataclasses.replace(correction, kind=kind, rejected=rejected))
 
     def thumb(
         self,

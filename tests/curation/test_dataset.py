@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import polars as pl
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from llm_assets.curation.config import CurationConfig
 from llm_assets.curation.dataset import DATASET_SCHEMA, Dataset, curate, shuffled_labels
+from llm_assets.curation.judged import JUDGED_SCHEMA
 from llm_assets.errors import UserError
 from llm_assets.normalise import normalise
 from llm_assets.records import FeedbackKind
@@ -128,6 +130,8 @@ def test_what_is_left_out_is_counted() -> None:
         "num_conflicting_prompts": 0,
         "num_outvoted": 0,
         "num_over_max_rows": 1,
+        "num_tied_answers": 0,
+        "num_judged_over_max_rows": 3,
     }
 
 
@@ -162,8 +166,8 @@ def test_feedback_on_a_session_as_a_whole_teaches_no_answer() -> None:
 
 def test_nothing_gives_a_dataset_without_rows() -> None:
     dataset = curated(Log())
-    assert dataset.rows.schema == DATASET_SCHEMA
-    assert dataset.summary()["num_rows"] == 0
+    assert (dataset.rows.schema, dataset.judged.schema) == (DATASET_SCHEMA, JUDGED_SCHEMA)
+    assert dataset.summary()["num_rows"] == dataset.summary()["num_pairs"] == 0
 
 
 def test_the_summary_counts_rows_by_split_source_and_response() -> None:
@@ -176,6 +180,7 @@ def test_the_summary_counts_rows_by_split_source_and_response() -> None:
     assert sum(summary[f"num_{split}"] for split in ("train", "validation", "holdout")) == 20
     assert summary["sources"] == {"correction": 20}
     assert summary["responses"] == {"money": 15, "sports": 5}
+    assert summary["num_desirable"] == summary["num_undesirable"] == summary["num_pairs"] == 20
 
 
 prompts = st.text("abAB ?!.é", max_size=6)
@@ -220,6 +225,7 @@ def test_the_dataset_does_not_depend_on_the_order_of_its_inputs(
     random.shuffle(order)
     shuffled = curate(interactions[::-1], feedback[order], config=CONFIG)
     assert shuffled.rows.equals(expected.rows)
+    assert shuffled.judged.equals(expected.judged)
     assert shuffled.sha256 == expected.sha256
 
 
@@ -232,9 +238,17 @@ def a_dataset(num_rows: int = 40) -> Dataset:
 
 def test_the_hash_follows_the_content_and_not_the_order() -> None:
     dataset = a_dataset()
-    assert Dataset(dataset.rows[::-1]).sha256 == dataset.sha256
-    changed = dataset.rows.with_columns(response=pl.lit("x"))
-    assert Dataset(changed).sha256 != dataset.sha256
+    assert Dataset(dataset.rows[::-1], dataset.judged[::-1]).sha256 == dataset.sha256
+    for name in ("rows", "judged"):
+        changed = getattr(dataset, name).with_columns(response=pl.lit("x"))
+        assert dataclasses.replace(dataset, **{name: changed}).sha256 != dataset.sha256
+
+
+def test_without_judged_answers_the_hash_is_what_it_was_before_there_were_any() -> None:
+    row = ("what is a loan é", "money", "train", "correction", False, ["r0"], ["f0"])
+    dataset = Dataset(pl.DataFrame([row], schema=DATASET_SCHEMA, orient="row"))
+    assert dataset.judged.schema == JUDGED_SCHEMA
+    assert dataset.sha256 == "4e88f7c5daf192e35bbb8d85f43cc81e218c40d1b5a6530dfb6188b0f9671805"
 
 
 def test_shuffled_labels_change_what_is_learnt_and_not_what_is_measured() -> None:
@@ -248,6 +262,15 @@ def test_shuffled_labels_change_what_is_learnt_and_not_what_is_measured() -> Non
     by_prompt = shuffled.rows.sort("prompt").drop("response")
     assert by_prompt.equals(dataset.rows.sort("prompt").drop("response"))
     assert shuffled.summary()["responses"] == dataset.summary()["responses"]
+
+
+def test_shuffled_labels_turn_the_judgements_that_are_learnt() -> None:
+    dataset = a_dataset()
+    shuffled = shuffled_labels(dataset, seed=1)
+    assert shuffled.judged.drop("is_desirable").equals(dataset.judged.drop("is_desirable"))
+    is_turned = shuffled.judged["is_desirable"] != dataset.judged["is_desirable"]
+    assert is_turned.equals(dataset.judged["split"] != "holdout")
+    assert set(is_turned) == {True, False}
 
 
 def test_labels_that_are_all_the_same_cannot_be_shuffled() -> None:
