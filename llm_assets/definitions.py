@@ -4,6 +4,7 @@ import dagster as dg
 
 from llm_assets import assets
 from llm_assets.resources.installation import installation
+from llm_assets.resources.trainer import Trainer
 from llm_assets.sensors import cycle, jobs, logs
 
 defs = dg.Definitions(
@@ -11,6 +12,6 @@ defs = dg.Definitions(
     asset_checks=dg.load_asset_checks_from_package_module(assets),
     jobs=jobs.JOBS,
     sensors=[*logs.SENSORS, *cycle.SENSORS],
-    resources={"installation": installation, "pipes": dg.PipesSubprocessClient()},
+    resources={"installation": installation, "trainer": Trainer()},
     executor=dg.in_process_executor,
 )

@@ -22,8 +22,10 @@ class ModelManifest:
     """Everything that went into a model version.
 
     The base model alone is a version too: its `adapter_sha256` and all that speaks of training
-    are None. `system_prompt_sha256` and `evaluation_sha256` are None in manifests from before they
-    were kept. `metrics` holds numbers for people (losses, seconds); only replays read the seconds.
+    are None. `adapter_sha256` is of the trained weights, be they an adapter or not.
+    `system_prompt_sha256` and `evaluation_sha256` are None in manifests from before they were kept.
+    `metrics` holds numbers for people (losses, seconds, tokens, energy, cost); only replays read
+    the seconds. `energy_source` says what the energy was measured or estimated by.
     """
 
     model_version: str
@@ -39,6 +41,7 @@ class ModelManifest:
     training: dict[str, Any] | None = None
     seed: int | None = None
     adapter_sha256: str | None = None
+    energy_source: str | None = None
     library_versions: dict[str, str] = pydantic.Field(default_factory=dict)
     metrics: dict[str, float] = pydantic.Field(default_factory=dict)
 

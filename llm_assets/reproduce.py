@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from llm_assets.curation.store import DatasetStore
+from llm_assets.curation.training_rows import training_rows
 from llm_assets.erasures import Erasures, reaches
 from llm_assets.errors import UserError
 from llm_assets.installation import Installation
@@ -26,7 +27,8 @@ def reproduce_version(installation: Installation, model_version: str) -> Reprodu
         dataset_sha256 = "none"
         if manifest.dataset_version is not None:
             dataset = DatasetStore(installation.lance).read(manifest.dataset_version)
-            dataset.learnt.write_parquet(rows_file)
+            config = (manifest.training or {}).get("config") or {}
+            training_rows(dataset, config.get("method", "sft")).write_parquet(rows_file)
             dataset_sha256 = dataset.sha256
         return reproduce(
             manifest,

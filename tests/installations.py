@@ -50,7 +50,7 @@ def helpdesk(base_model: Path, **sections: Any) -> dict[str, Any]:
             "num_top_layers": 2,
             "max_steps": 3,
             "min_train_rows": 10,
-            "num_threads": 1,
+            "compute": {"num_threads": 1},
         },
         "evaluation": {"min_samples": 5, "max_tokens": 4, "num_workers": 2},
         "deployment": {"timeout_seconds": 5.0},

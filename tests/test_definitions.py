@@ -38,7 +38,12 @@ GRAPH = {
         {"interaction_logs", "prompt_embeddings"},
     ),
     "curated_dataset": ("curation", model_versions, {"interaction_logs", "feedback_logs"}),
-    "finetuned_checkpoint": ("training", model_versions, {"curated_dataset"}),
+    "hyperparameter_sweep": ("training", model_versions, {"curated_dataset"}),
+    "finetuned_checkpoint": (
+        "training",
+        model_versions,
+        {"curated_dataset", "hyperparameter_sweep"},
+    ),
     "eval_report": ("evaluation", model_versions, {"finetuned_checkpoint"}),
     "registered_model": ("deployment", model_versions, {"eval_report"}),
     "deployed_endpoint": ("deployment", applications, {"registered_model"}),

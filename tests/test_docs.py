@@ -10,6 +10,7 @@ from typing import Any
 
 import pydantic
 import pytest
+import yaml
 
 from llm_assets.applications import Application
 from llm_assets.cli import main
@@ -20,6 +21,7 @@ from llm_assets.feedback.formats import FORMATS
 from llm_assets.feedback.tables import interaction_table
 from llm_assets.records import FeedbackKind
 from llm_assets.storage import Partition
+from llm_assets.training.config import Method, TrainingConfig
 from tests.feedback.collecting import a_process, installation_in, interactions
 from tests.installations import free_port
 from tests.records import an_interaction
@@ -34,9 +36,10 @@ def keys(model: type[pydantic.BaseModel], prefix: str = "") -> dict[str, Any]:
         section = _section(field.annotation)
         if section is not None:
             found |= keys(section, f"{prefix}{name}.")
-        else:
-            required = field.is_required()
-            found[prefix + name] = ... if required else field.get_default(call_default_factory=True)
+        required = field.is_required()
+        default = ... if required else field.get_default(call_default_factory=True)
+        if section is None or default is None:  # a section that may be left out is a key too
+            found[prefix + name] = default
     return found
 
 
@@ -49,7 +52,7 @@ def _section(annotation: Any) -> type[pydantic.BaseModel] | None:
 
 def test_every_key_of_an_application_is_documented_with_its_default() -> None:
     text = (ROOT / "docs" / "applications.md").read_text()
-    rows = re.findall(r"^\| `([a-z_.]+)` \| (.+?) \| .+ \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z0-9_.]+)` \| (.+?) \| .+ \|$", text, re.MULTILINE)
     expected = keys(Application)
     del expected["name"]
     assert sorted(dict(rows)) == sorted(expected)
@@ -148,3 +151,17 @@ def test_the_examples_about_drift_run(
     shown = capsys.readouterr().out
     assert "helpdesk, 2026-11-21: not drifted" in shown
     assert "\ncareful  " in shown
+
+
+def test_the_examples_about_training_are_valid() -> None:
+    text = (ROOT / "docs" / "training.md").read_text()
+    examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 3
+    for example in examples:
+        TrainingConfig.of_plain(yaml.safe_load(example)["training"])
+
+
+def test_every_method_is_documented() -> None:
+    table = (ROOT / "docs" / "training.md").read_text().partition("## Methods")[2]
+    named = set(re.findall(r"`([a-z]+)`", table.partition("\n\nOnly")[0]))
+    assert {str(method) for method in Method} <= named

@@ -136,6 +136,7 @@ def test_a_random_model_is_refused_at_the_gate_and_the_champion_stays(cycle: Cyc
     assert _materialized(cycle) == {
         "curated_dataset",
         "embedding_baseline",
+        "hyperparameter_sweep",
         "finetuned_checkpoint",
         "eval_report",
     }

@@ -2,7 +2,16 @@
 
 import dagster as dg
 
-from llm_assets.assets import curation, deployment, drift, evaluation, feedback, implicit, training
+from llm_assets.assets import (
+    curation,
+    deployment,
+    drift,
+    evaluation,
+    feedback,
+    implicit,
+    sweep,
+    training,
+)
 
 APPLICATION_TAG = "llm_assets/application"
 CAUSE_TAG = "llm_assets/cause"
@@ -38,10 +47,13 @@ improvement_cycle = dg.define_asset_job(
     selection=dg.AssetSelection.assets(
         curation.curated_dataset,
         drift.embedding_baseline,
+        sweep.hyperparameter_sweep,
         training.finetuned_checkpoint,
         evaluation.eval_report,
         deployment.registered_model,
     ),
+    # A run whose process died goes on in another one; a candidate that was refused stays refused.
+    tags={"dagster/max_retries": "2", "dagster/retry_on_asset_or_op_failure": "false"},
     description="Curate, train, evaluate, and register one new model version.",
 )
 

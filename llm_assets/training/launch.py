@@ -1,41 +1,43 @@
 """How a worker is started, for everyone who starts one."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from llm_assets.errors import UserError
-from llm_assets.training.config import TrainingConfig
+from llm_assets.training.compute import ComputeConfig
 from llm_assets.training.job import TrainingJob, TrainingResult
 
 
 def worker_command(job_file: Path) -> list[str]:
-    """Return the command that trains the adapter of a job file."""
+    """Return the command that trains what a job file says."""
     return [sys.executable, "-m", "llm_assets.training.worker", "--job", str(job_file)]
 
 
-def worker_environment(config: TrainingConfig) -> Mapping[str, str]:
-    """Return the variables that have to be set before a worker imports torch.
+def worker_environment(compute: ComputeConfig) -> Mapping[str, str]:
+    """Return the variables that a process sets before it imports torch.
 
-    The worker sets them itself, so that what it computes does not depend on how it was started;
-    a launcher needs them only where they have to reach the process from outside.
+    It sets them itself, so that what it computes does not depend on how it was started.
     """
     return {
-        "DS_ACCELERATOR": "cpu",
-        "OMP_NUM_THREADS": str(config.num_threads),
+        **({} if has_gpu() else {"DS_ACCELERATOR": "cpu"}),
+        "OMP_NUM_THREADS": str(compute.num_threads),
         # Threads that spin while they wait make a busy machine five times slower.
         "OMP_WAIT_POLICY": "passive",
         "GOMP_SPINCOUNT": "0",
         # The same sums in the same order, wherever in memory the numbers happen to lie.
         "MKL_CBWR": "AUTO,STRICT",
-        # What a launcher of several processes would set; this is the only one.
-        "RANK": "0",
-        "LOCAL_RANK": "0",
-        "WORLD_SIZE": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
+
+
+def has_gpu() -> bool:
+    """Return whether an NVIDIA GPU can be used, without asking PyTorch, which takes seconds."""
+    return Path("/dev/nvidiactl").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
 
 
 def run_worker(job: TrainingJob, job_file: Path) -> TrainingResult:

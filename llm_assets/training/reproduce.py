@@ -69,6 +69,7 @@ def reproduce(
     base_model_dir = prepare_hf(base, cache)
     with tempfile.TemporaryDirectory(prefix="llm-assets-reproduce-") as folder:
         job = TrainingJob(
+            work_dir=Path(folder) / "work",
             model_version=version,
             base_model_dir=base_model_dir,
             rows_file=rows_file,
@@ -80,7 +81,7 @@ def reproduce(
     return Reproduction(
         model_version=version,
         expected_sha256=manifest.adapter_sha256,
-        actual_sha256=result.adapter_sha256,
+        actual_sha256=result.weights_sha256,
         changed_libraries={
             name: (manifest.library_versions.get(name, "unknown"), now)
             for name, now in result.library_versions.items()

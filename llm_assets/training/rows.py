@@ -1,133 +1,144 @@
-"""From rows of prompt and response to tokens, of which only the answer's are learnt.
+"""The rows that a training learns from, by method, as a file holds them.
 
-A row becomes the conversation system, user, assistant in the model's own chat template. The prompt
-is tokenized by itself, exactly as it will be when the model is served; the answer ends with the
-token that ends a turn.
+| method | columns beside `split` |
+|---|---|
+| sft | `prompt`, `response` |
+| kto | `prompt`, `response`, `is_desirable` |
+| dpo, orpo | `prompt`, `chosen`, `rejected` |
+| pretraining | `text` |
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from llm_assets.errors import UserError
-from llm_assets.training.config import TrainingConfig
+from llm_assets.training.config import Method, TrainingConfig
 
 if TYPE_CHECKING:
     import polars as pl
-    from transformers import PreTrainedTokenizerBase
 
-COLUMNS = ("prompt", "response", "split")
+TEXT_COLUMNS: Mapping[Method, tuple[str, ...]] = {
+    Method.SFT: ("prompt", "response"),
+    Method.KTO: ("prompt", "response"),
+    Method.DPO: ("prompt", "chosen", "rejected"),
+    Method.ORPO: ("prompt", "chosen", "rejected"),
+    Method.PRETRAINING: ("text",),
+}
 SPLITS = ("train", "validation")
 
 
 class Row(NamedTuple):
-    """One prompt and the answer that is wanted."""
+    """A prompt and what is learnt behind it: one answer, or the better and the worse one.
+
+    The `prompt` of a text of pretraining is empty.
+    """
 
     prompt: str
-    response: str
-
-
-@dataclass(frozen=True)
-class TokenRow:
-    """A tokenized row: `ids[num_prompt:]` are the tokens to learn."""
-
-    ids: Sequence[int]
-    num_prompt: int
-
-    def __len__(self) -> int:
-        return len(self.ids)
+    responses: tuple[str, ...]
+    is_desirable: bool = True
 
 
 class Rows(NamedTuple):
-    """The rows of a job, each split in an order that does not depend on the file's."""
+    """The rows of a job, each split in an order that does not depend on the file's.
+
+    `replay` are rows from elsewhere that keep alive what the model could do before.
+    """
 
     train: list[Row]
     validation: list[Row]
+    replay: list[Row]
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the content."""
+        return hashlib.sha256(json.dumps(self).encode()).hexdigest()
 
 
-def read_rows(path: Path, *, min_train_rows: int) -> Rows:
-    """Read and check the rows of a job; columns beyond `COLUMNS` are ignored.
+def read_rows(path: Path, config: TrainingConfig) -> Rows:
+    """Read and check the rows of a job; columns that its method does not know are ignored.
 
     Raises:
-        UserError: the file cannot be read, a column is missing, a value is empty or not a text, a
-            split is neither train nor validation, or there are too few rows to train on.
+        UserError: a file cannot be read, a column is missing, a value is empty or not of its kind,
+            a split is neither train nor validation, there are too few rows to train on, or there is
+            no validation to stop early by.
     """
-    frame = _read_frame(path)
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
-        raise UserError(f"{path}: column {missing[0]!r} is missing")
     splits: dict[str, list[Row]] = {split: [] for split in SPLITS}
-    for number, (prompt, response, split) in enumerate(frame.select(COLUMNS).iter_rows(), start=1):
-        for name, value in (("prompt", prompt), ("response", response)):
-            if not isinstance(value, str) or not value.strip():
-                raise UserError(f"{path}: row {number}: {name} must be a text, got {value!r}")
+    frame = read_frame(path)
+    rows = _rows(path, frame, config.method)
+    for number, (row, split) in enumerate(
+        zip(rows, _column(path, frame, "split"), strict=True), start=1
+    ):
         if split not in splits:
             raise UserError(f"{path}: row {number}: split must be one of {SPLITS}, got {split!r}")
-        splits[split].append(Row(prompt, response))
-    if len(splits["train"]) < min_train_rows:
+        splits[split].append(row)
+    if len(splits["train"]) < config.min_train_rows:
         raise UserError(
-            f"{path}: {len(splits['train'])} train rows, at least {min_train_rows} are needed "
-            "(training.min_train_rows)"
+            f"{path}: {len(splits['train'])} train rows, at least {config.min_train_rows} are "
+            "needed (training.min_train_rows)"
         )
-    return Rows(train=sorted(splits["train"]), validation=sorted(splits["validation"]))
+    if config.early_stopping_patience is not None and not splits["validation"]:
+        raise UserError(f"{path}: training.early_stopping_patience needs validation rows")
+    return Rows(
+        train=sorted(splits["train"]),
+        validation=sorted(splits["validation"]),
+        replay=_read_replay(config),
+    )
 
 
-def tokenize(
-    rows: Sequence[Row],
-    tokenizer: "PreTrainedTokenizerBase",
-    *,
-    system_prompt: str | None,
-    config: TrainingConfig,
-) -> list[TokenRow]:
-    """Tokenize rows by the tokenizer's chat template.
+def _read_replay(config: TrainingConfig) -> list[Row]:
+    if config.replay_file is None:
+        return []
+    path = Path(config.replay_file)
+    if config.method not in (Method.SFT, Method.PRETRAINING):
+        raise UserError(f"training.replay_file: method {config.method.value!r} cannot replay")
+    return sorted(_rows(path, read_frame(path), config.method))
+
+
+def _rows(path: Path, frame: "pl.DataFrame", method: Method) -> list[Row]:
+    columns = [_texts(path, frame, name) for name in TEXT_COLUMNS[method]]
+    if method is Method.PRETRAINING:
+        return [Row("", (text,)) for (text,) in zip(*columns, strict=True)]
+    if method is Method.KTO:
+        labels = _column(path, frame, "is_desirable")
+        for number, label in enumerate(labels, start=1):
+            if not isinstance(label, bool):
+                rule = "is_desirable must be true or false"
+                raise UserError(f"{path}: row {number}: {rule}, got {label!r}")
+        pairs = zip(*columns, labels, strict=True)
+        return [Row(prompt, (response,), label) for prompt, response, label in pairs]
+    return [Row(prompt, tuple(responses)) for prompt, *responses in zip(*columns, strict=True)]
+
+
+def _texts(path: Path, frame: "pl.DataFrame", name: str) -> Sequence[str]:
+    values = _column(path, frame, name)
+    for number, value in enumerate(values, start=1):
+        if not isinstance(value, str) or not value.strip():
+            raise UserError(f"{path}: row {number}: {name} must be a text, got {value!r}")
+    return values
+
+
+def _column(path: Path, frame: "pl.DataFrame", name: str) -> list:
+    if name not in frame.columns:
+        raise UserError(f"{path}: column {name!r} is missing")
+    return frame[name].to_list()
+
+
+def read_frame(path: Path) -> "pl.DataFrame":
+    """Read a file of rows: Parquet, or NDJSON.
 
     Raises:
-        UserError: there is no chat template, it does not put the answer last, an answer has no
-            token, or a row is longer than `max_length`, which would cut its answer.
+        UserError: the file is missing, empty, of another kind, or damaged.
     """
-    if not tokenizer.chat_template:
-        raise UserError("the base model's tokenizer has no chat template, training needs one")
-    tokenized = [_tokenize_row(row, tokenizer, system_prompt) for row in rows]
-    # By number and not by text: the message ends up where no erasure of a user reaches.
-    for number, tokens in enumerate(tokenized, start=1):
-        if len(tokens) > config.max_length:
-            raise UserError(
-                f"row {number} in the order of prompts has {len(tokens)} tokens and its answer "
-                f"would be cut: raise training.max_length, which is {config.max_length}"
-            )
-        if len(tokens) == tokens.num_prompt:
-            raise UserError(f"row {number} in the order of prompts has no token to learn")
-    return tokenized
-
-
-def _tokenize_row(
-    row: Row, tokenizer: "PreTrainedTokenizerBase", system_prompt: str | None
-) -> TokenRow:
-    system = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
-    messages = [*system, {"role": "user", "content": row.prompt}]
-    answer = {"role": "assistant", "content": row.response}
-    prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    whole = tokenizer.apply_chat_template([*messages, answer], tokenize=False)
-    assert isinstance(prompt, str)
-    assert isinstance(whole, str)
-    if not whole.startswith(prompt):
-        raise UserError("the base model's chat template does not put the answer behind the prompt")
-    prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    answer_ids = tokenizer(whole[len(prompt) :], add_special_tokens=False)["input_ids"]
-    # Templates may put a line break behind the end of the turn, which is never generated.
-    if tokenizer.eos_token_id in answer_ids:
-        last = len(answer_ids) - answer_ids[::-1].index(tokenizer.eos_token_id)
-        answer_ids = answer_ids[:last]
-    return TokenRow(ids=(*prompt_ids, *answer_ids), num_prompt=len(prompt_ids))
-
-
-def _read_frame(path: Path) -> "pl.DataFrame":
     import polars as pl
 
     readers = {".parquet": pl.read_parquet, ".ndjson": pl.read_ndjson, ".jsonl": pl.read_ndjson}
     if path.suffix not in readers:
         raise UserError(f"{path}: rows must be in a file that ends in one of {sorted(readers)}")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
     try:

@@ -48,6 +48,16 @@ def rows_frame(num_train: int = 24, num_validation: int = 4) -> pl.DataFrame:
     )
 
 
+def preference_frame(num_train: int = 24, num_validation: int = 4) -> pl.DataFrame:
+    """Return rows that DPO, ORPO, and KTO can learn from: the right desk is better than another."""
+    rows = rows_frame(num_train, num_validation).with_row_index()
+    wrong = [DESKS[(number + 1) % 3] for number in rows["index"]]
+    is_right = pl.col("index") % 2 == 0
+    return rows.with_columns(chosen="response", rejected=pl.Series(wrong)).with_columns(
+        response=pl.when(is_right).then("chosen").otherwise("rejected"), is_desirable=is_right
+    )
+
+
 @pytest.fixture
 def make_job(tmp_path: Path, tiny_hf: Path) -> MakeJob:
     """Return a function that makes a small job; its arguments are settings of the training."""
@@ -66,15 +76,16 @@ def small_job(folder: Path, base_model_dir: Path, **settings: Any) -> TrainingJo
         "r": 4,
         "num_top_layers": 2,
         "max_steps": 4,
-        "per_device_train_batch_size": 8,
+        "train_batch_size": 8,
         "min_train_rows": 10,
-        "num_threads": 1,
+        "compute": {"num_threads": 1, "per_device_train_batch_size": 8},
     }
     return TrainingJob(
         model_version="tiny-v0002",
         base_model_dir=base_model_dir,
         rows_file=rows_file,
         system_prompt=SYSTEM_PROMPT,
-        config=TrainingConfig(**{**defaults, **settings}),
+        config=TrainingConfig.of_plain({**defaults, **settings}),
         output_dir=folder / "adapter",
+        work_dir=folder / "work",
     )

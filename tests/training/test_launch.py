@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 
 from llm_assets.errors import UserError
-from llm_assets.training.config import TrainingConfig
+from llm_assets.training.compute import ComputeConfig
 from llm_assets.training.launch import run_worker, worker_environment
 from tests.training.conftest import MakeJob
 
 
 def test_the_threads_of_the_config_reach_the_environment():
-    environment = worker_environment(TrainingConfig(num_threads=3))
+    environment = worker_environment(ComputeConfig(num_threads=3))
     assert environment["OMP_NUM_THREADS"] == "3"
     assert environment["DS_ACCELERATOR"] == "cpu"
 

@@ -10,6 +10,7 @@ def _report(step: int) -> StepReport:
         loss=1.5,
         learning_rate=2e-3,
         tokens_per_second=812.4,
+        memory_bytes=3 * 2**29,
         seconds_left=90,
     )
 
@@ -20,7 +21,7 @@ def test_a_step_is_one_line_with_its_numbers(capsys: pytest.CaptureFixture[str])
         reporter.step(_report(2))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (
-        "step 1/4  loss 1.5000  learning rate 2.00e-03  812 tokens/s  1 min 30 s left"
+        "step 1/4  loss 1.5000  learning rate 2.00e-03  812 tokens/s  1.50 GiB  1 min 30 s left"
     )
     assert len(lines) == 2
 
