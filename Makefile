@@ -9,8 +9,8 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-drift up test check format benchmark benchmark-drift benchmark-sensors benchmark-feedback \
-	benchmark-implicit benchmark-personal-data clean
+.PHONY: help install demo demo-drift up test chaos check format benchmark benchmark-drift benchmark-sensors \
+	benchmark-training benchmark-training-gpu benchmark-feedback benchmark-implicit benchmark-personal-data clean
 
 help:  ## show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 26
@@ -39,6 +39,9 @@ up: install  ## start everything, with the sensors on, until Ctrl-C
 test: install  ## run the tests
 	$(BIN)/python -m pytest
 
+chaos: install  ## kill the process of a run under the real platform and watch its cycle go on
+	$(BIN)/python -m pytest -m chaos tests/test_killed_run.py
+
 check: install  ## lint, types, import rules, definitions
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -59,6 +62,12 @@ benchmark-drift: install  ## measure drift: speed, false alarms, power, beside p
 
 benchmark-sensors: install  ## measure a tick of each sensor with 3,500 days of history
 	$(BIN)/python benchmarks/sensors.py
+
+benchmark-training: install  ## measure training: speed and loss beside peers, overhead, the example, resuming
+	$(BIN)/python benchmarks/training.py
+
+benchmark-training-gpu: install  ## measure training of 1 and 8 billion weights on one GPU
+	$(BIN)/python benchmarks/training_gpu.py
 
 benchmark-feedback: install  ## measure ingest and the collector against a floor
 	$(BIN)/python benchmarks/feedback.py

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
 
-from llm_assets.assets.partitions import applications, model_versions, partition_key
 from llm_assets.base_model import BaseModelFile
 from llm_assets.bootstrap import register_base_models
 from llm_assets.curation.store import DatasetStore
@@ -15,11 +14,11 @@ from llm_assets.definitions import defs
 from llm_assets.drift.baseline import BaselineStore
 from llm_assets.errors import UserError
 from llm_assets.evaluation.report import EvalReport
-from llm_assets.feedback.log import LogWriter
 from llm_assets.installation import Installation
 from llm_assets.manifest import ModelManifest
 from llm_assets.reproduce import reproduce_version
 from llm_assets.storage import Partition, sha256_of
+from tests.cycles import DAYS, PHRASES, SUBJECTS, add_partitions, execute, write_logs
 from tests.installations import (
     CANDIDATE,
     DESKS,
@@ -28,25 +27,6 @@ from tests.installations import (
     an_installation,
     fake_endpoint,
 )
-from tests.records import a_correction, an_interaction
-
-NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
-DAYS = [NOON - timedelta(days=number) for number in (2, 1, 0)]
-SUBJECTS = [
-    "interest rates",
-    "tennis balls",
-    "distant galaxies",
-    "cheap loans",
-    "marathon training",
-    "cell biology",
-    "bank accounts",
-    "football rules",
-    "black holes",
-    "tax returns",
-    "chess openings",
-    "volcanic rocks",
-]
-PHRASES = ("what should I know about {}?", "who can tell me more of {}?")
 
 
 @dataclass(frozen=True)
@@ -68,55 +48,13 @@ def cycle(
         a_dagster_instance(installation) as instance,
     ):
         register_base_models(installation)
-        _write_logs(installation)
-        _add_partitions(instance)
-        _execute(instance, "daily_logs", days=True)
-        _execute(instance, "first_baseline", version=VERSION)
-        _execute(instance, "rescore_drift", days=True)
-        result = _execute(instance, "improvement_cycle", version=CANDIDATE)
+        write_logs(installation)
+        add_partitions(instance, VERSION, CANDIDATE)
+        execute(instance, "daily_logs", days=True)
+        execute(instance, "first_baseline", version=VERSION)
+        execute(instance, "rescore_drift", days=True)
+        result = execute(instance, "improvement_cycle", version=CANDIDATE)
         yield Cycle(installation, instance, result)
-
-
-def _write_logs(installation: Installation) -> None:
-    """Ask every subject in two ways on three days; every answer is corrected."""
-    interactions, corrections = [], []
-    for number in range(len(SUBJECTS) * len(PHRASES) * len(DAYS)):
-        day, number_in_day = divmod(number, len(SUBJECTS) * len(PHRASES))
-        phrase, subject = divmod(number_in_day, len(SUBJECTS))
-        time = DAYS[day] + timedelta(minutes=number_in_day)
-        prompt = PHRASES[phrase].format(SUBJECTS[subject]) + " please" * day
-        request_id, desk = f"r{number}", DESKS[subject % len(DESKS)]
-        interactions.append(an_interaction(request_id, time=time, prompt=prompt, response="?"))
-        corrections.append(a_correction(f"f{number}", request_id, desk, time=time))
-    LogWriter(installation.interaction_log, lambda record: record).append(interactions)
-    LogWriter(installation.feedback_log, lambda record: record).append(corrections)
-
-
-def _add_partitions(instance: dg.DagsterInstance) -> None:
-    assert applications.name is not None
-    assert model_versions.name is not None
-    instance.add_dynamic_partitions(applications.name, ["helpdesk"])
-    instance.add_dynamic_partitions(model_versions.name, [VERSION, CANDIDATE])
-
-
-def _execute(
-    instance: dg.DagsterInstance,
-    job: str,
-    *,
-    days: bool = False,
-    version: str | None = None,
-) -> dg.ExecuteInProcessResult:
-    ends = [
-        str(partition_key(Partition(application="helpdesk", date=day.date())))
-        for day in (DAYS[0], DAYS[-1])
-    ]
-    names = [f"dagster/asset_partition_range_{end}" for end in ("start", "end")]
-    return defs.resolve_job_def(job).execute_in_process(
-        instance=instance,
-        partition_key=version,
-        tags=dict(zip(names, ends, strict=True)) if days else None,
-        raise_on_error=job != "improvement_cycle",
-    )
 
 
 def _materialized(cycle: Cycle) -> set[str]:
