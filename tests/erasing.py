@@ -137,6 +137,8 @@ def _serve_a_fake(installation: Installation) -> None:
         rows_file = installation.home / "run" / "training" / version / "rows.parquet"
         rows_file.parent.mkdir(parents=True)
         training_rows(dataset, method).write_parquet(rows_file)
+        # As if it had been interrupted: what the layers made of the texts leads back to them.
+        (rows_file.parent / "states-0a.bin").write_text(WORD)
     ModelManifest(
         model_version=CANDIDATE,
         application="helpdesk",

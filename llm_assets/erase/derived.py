@@ -17,6 +17,7 @@ from llm_assets.feedback.erasure import clean_quarantine
 from llm_assets.installation import Installation
 from llm_assets.manifest import MANIFEST, ModelManifest, application_of
 from llm_assets.storage import write_parquet_atomically
+from llm_assets.training.work_folder import clear
 
 _TABLE = re.compile(r"(?:curated_dataset|judged_answers|embedding_baseline)_(.+)\.lance")
 
@@ -72,6 +73,9 @@ def remove(home: Installation, traces: Traces, application: str | None) -> None:
                 path.unlink(missing_ok=True)
             elif is_touched(rows, traces).any():
                 write_parquet_atomically(path, change(rows))
+                # What a training that was interrupted has made of them.
+                for folder in (path.parent, *path.parent.glob("sweep/*")):
+                    clear(folder)
     home.embeddings.remove(traces.prompt_keys)
     for version, folder in _folders(home.home / "reports", application):
         targets = None

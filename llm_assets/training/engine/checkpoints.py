@@ -14,8 +14,9 @@ import torch
 
 from llm_assets.json_file import read_json, write_json
 from llm_assets.training.progress import StepReport
+from llm_assets.training.work_folder import BEST, CHECKPOINTS
 
-_STATE, _PROGRESS, _BEST = "state.safetensors", "progress.json", "best.safetensors"
+_STATE, _PROGRESS = "state.safetensors", "progress.json"
 # The one before stays until the next is complete; an older one has no use.
 _NUM_KEPT = 2
 
@@ -42,9 +43,8 @@ class Checkpoints:
     """The checkpoints of a job, in its work folder."""
 
     def __init__(self, work_dir: Path) -> None:
-        self._work_dir = work_dir
-        self._folder = work_dir / "checkpoints"
-        self._best = work_dir / _BEST
+        self._folder = work_dir / CHECKPOINTS
+        self._best = work_dir / BEST
 
     def last(self, fingerprint: str) -> int:
         """Return the step of the last complete checkpoint of the same job, 0 without any."""
@@ -77,17 +77,9 @@ class Checkpoints:
         for folder in self._complete()[:-_NUM_KEPT]:
             shutil.rmtree(folder)
 
-    def clear(self) -> None:
-        """Take away all that an attempt leaves in the work folder, frozen states too."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        for path in self._work_dir.glob("*.safetensors"):
-            path.unlink()
-        for path in self._work_dir.glob("states-*"):
-            path.unlink()
-
     def save_best(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Keep the weights of the lowest validation loss so far."""
-        temporary = self._best.with_name(f".{self._best.name}")
+        temporary = self._best.with_suffix(".safetensors.tmp")
         _save(weights, temporary)
         temporary.replace(self._best)
 

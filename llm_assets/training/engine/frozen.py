@@ -18,6 +18,7 @@ import torch
 from llm_assets.training.engine.packing import common_prefix, pack
 from llm_assets.training.processes import Rank
 from llm_assets.training.tokens import TokenRow
+from llm_assets.training.work_folder import STATES
 
 
 class Inputs:
@@ -63,7 +64,8 @@ class FrozenInputs(Inputs):
         self.num_kept = sum(end * self._token_bytes <= max_bytes for end in ends)
         num_tokens = ends[self.num_kept - 1] if self.num_kept else 0
         self._bounds = list(itertools.pairwise([0, *ends[: self.num_kept]]))
-        path = folder / f"states-{_key(sequences, model, num_layers, self.num_kept)}.bin"
+        key = _key(sequences, model, num_layers, self.num_kept)
+        path = folder / STATES.format(key=key)
         if not path.exists():
             self._make(path, num_tokens, rank=rank, batch_size=batch_size)
         self._kept = self._open(path, num_tokens)
@@ -72,10 +74,10 @@ class FrozenInputs(Inputs):
 
     def _make(self, path: Path, num_tokens: int, *, rank: Rank, batch_size: int) -> None:
         """Let each process compute its part into one file."""
-        temporary = path.with_suffix(".tmp")
+        temporary = path.with_suffix(".bin.tmp")
         if rank.rank == 0:
             # The states of other rows, which nothing will ask for again.
-            for stale in path.parent.glob("states-*"):
+            for stale in path.parent.glob(STATES.format(key="*") + "*"):
                 stale.unlink()
             with temporary.open("wb") as file:
                 file.truncate(max(1, num_tokens * self._token_bytes))

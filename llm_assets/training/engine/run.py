@@ -14,6 +14,7 @@ from llm_assets.training.job import TrainingJob
 from llm_assets.training.processes import Rank
 from llm_assets.training.progress import Reporter
 from llm_assets.training.rows import read_rows
+from llm_assets.training.work_folder import clear
 
 
 def run(job: TrainingJob, rank: Rank, reporter: Reporter) -> None:
@@ -45,7 +46,7 @@ def run(job: TrainingJob, rank: Rank, reporter: Reporter) -> None:
     progress = checkpoints.progress(step) if step else Progress(fingerprint=fingerprint)
     progress.num_attempts += 1
     if step == 0 and rank.rank == 0:
-        checkpoints.clear()
+        clear(job.work_dir)
     loop, data = prepare(job, rows, rank, reporter, checkpoints, progress, device=device)
     if progress.probe_loss_before is None:
         progress.probe_loss_before = loop.mean_loss(data.probe)
@@ -68,5 +69,5 @@ def run(job: TrainingJob, rank: Rank, reporter: Reporter) -> None:
     with deepspeed_engine.gathered(loop.engine.module):
         if rank.rank == 0:
             write_result(job, loop.engine.module, progress, metrics, energy_source=meter.source)
-            checkpoints.clear()
+            clear(job.work_dir)
     reporter.finish(metrics)

@@ -17,8 +17,7 @@ from llm_assets.training.job import TrainingJob
 from llm_assets.training.processes import Rank
 from llm_assets.training.progress import Reporter
 from llm_assets.training.rows import Rows
-
-_REFERENCE = "reference.safetensors"
+from llm_assets.training.work_folder import REFERENCE
 
 
 def settle_torch(config: TrainingConfig) -> None:
@@ -86,7 +85,7 @@ def prepare(
         reference=torch.zeros(0),
     )
     if objective.has_reference:
-        loop.reference = _reference(loop, job.work_dir / _REFERENCE, is_fresh=state is None)
+        loop.reference = _reference(loop, job.work_dir / REFERENCE, is_fresh=state is None)
     if state is not None:
         reporter.say(f"going on behind step {progress.step}")
         deepspeed_engine.restore_optimizer(engine, state, step=progress.step)
@@ -102,7 +101,7 @@ def _reference(loop: Loop, path: Path, *, is_fresh: bool) -> torch.Tensor:
         return load_file(path)["logps"].to(device)
     found = loop.sequence_logps(range(len(loop.examples.examples)))
     if loop.rank.rank == 0:
-        temporary = path.with_name(f".{path.name}")
+        temporary = path.with_suffix(".safetensors.tmp")
         save_file({"logps": found.cpu()}, temporary)
         temporary.replace(path)
     return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llm_assets.training.progress import StepReport
+from llm_assets.training.work_folder import clear
 
 if TYPE_CHECKING:
     from llm_assets.training.engine.checkpoints import Progress
@@ -65,7 +66,7 @@ def test_a_checkpoint_of_another_job_is_not_gone_on_from(tmp_path: Path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save({"a": torch.zeros(1)}, _progress(3, "other"))
     assert checkpoints.last("f") == 0
-    checkpoints.clear()
+    clear(tmp_path)
     assert checkpoints.last("other") == 0
 
 
