@@ -59,6 +59,8 @@ def deepspeed_config(
         "zero_force_ds_cpu_optimizer": False,
         "optimizer": optimizer,
         "steps_per_print": 2**31,  # the worker reports its steps itself
+        # Its own would wait for the GPU at both ends of every micro-batch.
+        "timers": {"throughput": {"enabled": False}},
     }
 
 

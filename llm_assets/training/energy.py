@@ -26,19 +26,29 @@ def open_meter(*, num_nodes: int, world_size: int, watts: float) -> Meter:
     which is taken for each node. Otherwise it is estimated as `watts` for each second that a core
     was busy.
     """
-    if has_gpu() and importlib.util.find_spec("pynvml") is not None:
-        pynvml = importlib.import_module("pynvml")  # of the extra `gpu`
-
-        pynvml.nvmlInit()
-        device = pynvml.nvmlDeviceGetHandleByIndex(0)
-        count = pynvml.nvmlDeviceGetTotalEnergyConsumption  # in thousandths of a joule
-        return Meter("measured by NVML", lambda: world_size * count(device) / 1000)
+    gpu_joules = _nvml()
+    if gpu_joules is not None:
+        return Meter("measured by NVML", lambda: world_size * gpu_joules())
     packages = [path for path in _RAPL.glob("intel-rapl:?") if _is_readable(path)]
     if packages:
         rapl = _Rapl(packages)
         return Meter("measured by RAPL", lambda: num_nodes * rapl.joules())
     source = f"estimated as {watts:g} W a busy core"
     return Meter(source, lambda: world_size * watts * time.process_time())
+
+
+def _nvml() -> Callable[[], float] | None:
+    """Return the counter of the first GPU; None where there is none, or it cannot be read."""
+    if not has_gpu() or importlib.util.find_spec("pynvml") is None:
+        return None
+    pynvml = importlib.import_module("pynvml")  # of the extra `gpu`
+    try:
+        pynvml.nvmlInit()
+        device = pynvml.nvmlDeviceGetHandleByIndex(0)
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(device)
+    except pynvml.NVMLError:  # a part of a GPU, an old one, or a container without the library
+        return None
+    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(device) / 1000
 
 
 class _Rapl:

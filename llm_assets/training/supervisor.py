@@ -61,8 +61,9 @@ def _attempt(job: TrainingJob, job_file: Path, reporter: Reporter) -> str | None
         if failed is None:
             return None
         code, last_line = group.processes[failed].returncode, group.last_line(failed)
-    if last_line.startswith(_REFUSAL):
-        raise UserError(last_line.removeprefix(_REFUSAL))
+        refusal = group.refusal(failed)
+    if code == 1 and refusal is not None:
+        raise UserError(refusal)
     if code < 0:
         is_out_of_memory = _num_out_of_memory_kills() > num_kills
         why = ": the machine ran out of memory" if is_out_of_memory else ""
@@ -107,6 +108,11 @@ class _Group:
     def last_line(self, rank: int) -> str:
         """Return the last line that a process wrote to its standard error."""
         return (self.errors(rank).strip().splitlines() or [""])[-1]
+
+    def refusal(self, rank: int) -> str | None:
+        """Return what a process said that the user must do; libraries may warn behind it."""
+        lines = [line for line in self.errors(rank).splitlines() if line.startswith(_REFUSAL)]
+        return lines[-1].removeprefix(_REFUSAL) if lines else None
 
     def errors(self, rank: int) -> str:
         """Return what a process wrote to its standard error."""

@@ -67,9 +67,11 @@ def _compute(job_file: Path, rank: Rank) -> None:
     job = TrainingJob.read(job_file)
     os.environ.update(worker_environment(job.config.compute))
     with open_reporter(is_first=rank.rank == 0) as reporter:
+        from llm_assets.training.engine.deepspeed_engine import leave_group
         from llm_assets.training.engine.run import run
 
         run(job, rank, reporter)
+        leave_group()
 
 
 if __name__ == "__main__":

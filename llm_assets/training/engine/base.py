@@ -1,6 +1,7 @@
 """Loading a base model to train on, and taking it apart into what is trained and what is not."""
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,18 @@ from llm_assets.training.config import TrainingConfig
 
 
 def device_of(local_rank: int) -> torch.device:
-    """Return where a process computes: its own GPU where there are any."""
+    """Return where a process computes: its own GPU where there are any.
+
+    Raises:
+        UserError: there are more processes than GPUs.
+    """
     if not torch.cuda.is_available():
         return torch.device("cpu")
+    num_gpus = torch.cuda.device_count()
+    if local_rank >= num_gpus:
+        raise UserError(
+            f"training.compute.num_processes must be at most the {num_gpus} GPUs of this machine"
+        )
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)
 
@@ -33,8 +43,11 @@ def load_base(folder: Path, config: TrainingConfig, *, device: torch.device) -> 
 
     logging.disable_progress_bar()
     settings: dict[str, Any] = {}
+    if device.type == "cuda":
+        # Straight onto the GPU: each process would else hold all weights in the machine's memory.
+        settings["device_map"] = {"": device}
     if config.load_in_4bit:
-        settings = {"quantization_config": _four_bits(device), "device_map": {"": device}}
+        settings["quantization_config"] = _four_bits(device)
     model: Any = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=torch.bfloat16 if config.compute.bf16 else torch.float32,
@@ -53,6 +66,8 @@ def load_base(folder: Path, config: TrainingConfig, *, device: torch.device) -> 
 def _four_bits(device: torch.device) -> Any:
     if device.type != "cuda":
         raise UserError("training.load_in_4bit needs a GPU, and there is none")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError("training.load_in_4bit needs bitsandbytes: pip install 'llm-assets[gpu]'")
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(

@@ -30,11 +30,26 @@ def start_group(rank: Rank, device: torch.device) -> None:
         place: dict[str, Any] = {"init_method": rank.rendezvous}
         if rank.world_size == 1:  # needs neither a file nor a network
             place = {"store": distributed.HashStore()}
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, rank=rank.rank, world_size=rank.world_size, **place)
-    # Its kernel for processes that share memory would be compiled on first use.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo")
+        if device.type == "cuda":
+            place["device_id"] = device  # else it is guessed from the rank, with a warning
+        distributed.init_process_group(
+            _backend(device), rank=rank.rank, world_size=rank.world_size, **place
+        )
+    # No kernel of its own: that for processes that share memory would be compiled on first use, and
+    # only to ask which can be, it runs compilers.
+    ops: Any = deepspeed.ops
+    ops.__compatible_ops__ = {}
+    deepspeed.init_distributed(dist_backend=_backend(device))
+
+
+def leave_group() -> None:
+    """Part from the other processes; NCCL warns on standard error of one that just ends."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _backend(device: torch.device) -> str:
+    return "nccl" if device.type == "cuda" else "gloo"
 
 
 def agreed(number: int, device: torch.device) -> int:

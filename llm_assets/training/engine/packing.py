@@ -90,10 +90,16 @@ def pack(
     stack = torch.nn.utils.rnn.pad_sequence
     # Padding is a row of its own: it sees itself, since a softmax over nothing is not a number.
     owner = stack(owners, batch_first=True, padding_value=-1).to(device)
+    position_ids = stack(positions, batch_first=True)
+    is_plain = not start and len(sequences) == len(rests)
+    if is_plain:
+        # Padding goes on counting: transformers takes a step back for the beginning of another row
+        # and makes a mask, and with a mask there is no flash attention.
+        position_ids = torch.arange(owner.shape[1]).expand(owner.shape)
     return Packed(
         values=stack(values, batch_first=True),
-        position_ids=stack(positions, batch_first=True).to(device),
-        mask=None if not start and len(sequences) == len(rests) else _mask(owner),
+        position_ids=position_ids.to(device),
+        mask=None if is_plain else _mask(owner),
         places=places,
     )
 

@@ -2,6 +2,9 @@
 
 import warnings
 
+import torch
+
+from llm_assets.errors import UserError
 from llm_assets.training.energy import open_meter
 from llm_assets.training.engine import deepspeed_engine, guards
 from llm_assets.training.engine.base import device_of
@@ -21,8 +24,19 @@ def run(job: TrainingJob, rank: Rank, reporter: Reporter) -> None:
     """Train a job into its output directory, from its last checkpoint if there is one.
 
     Raises:
-        UserError: the rows, the base model, or the hyperparameters cannot give trained weights.
+        UserError: the rows, the base model, or the hyperparameters cannot give trained weights, or
+            they take more memory than the GPU has.
     """
+    try:
+        _run(job, rank, reporter)
+    except torch.OutOfMemoryError as error:  # it would come again after a restart
+        raise UserError(
+            "the GPU ran out of memory: lower training.compute.per_device_train_batch_size, or set "
+            "training.compute.gradient_checkpointing or training.load_in_4bit"
+        ) from error
+
+
+def _run(job: TrainingJob, rank: Rank, reporter: Reporter) -> None:
     stop = Stop()
     job.work_dir.mkdir(parents=True, exist_ok=True)
     # PEFT and DeepSpeed call transformers and torch by names that are going to change.

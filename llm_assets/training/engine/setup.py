@@ -25,7 +25,8 @@ def settle_torch(config: TrainingConfig) -> None:
     torch.set_num_threads(config.compute.num_threads)
     # On a GPU some kernels have no such form; there a warning would come for each of them.
     torch.use_deterministic_algorithms(not torch.cuda.is_available())
-    torch.set_float32_matmul_precision("high")
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")
 
 
 def prepare(

@@ -82,3 +82,12 @@ def test_rows_that_share_nothing_need_no_mask():
     packed = pack(torch.arange(0), [torch.arange(n) for n in (9, 12, 12)], tokens=12)
     assert packed.mask is None
     assert packed.values.shape == (3, 12)
+
+
+def test_what_needs_no_mask_counts_on_in_its_padding():
+    import torch
+
+    # transformers would take a step back for the beginning of another row, and make a mask.
+    packed = pack(torch.arange(0), [torch.arange(20), torch.arange(12)], tokens=8)
+    assert packed.mask is None
+    assert packed.position_ids.tolist() == [list(range(20))] * 2

@@ -1,0 +1,182 @@
+"""What orchestration adds to a training: the worker under Dagster Pipes beside the bare loop.
+
+The worker has its supervisor, tells every step, and writes checkpoints; the bare loop takes the
+same steps of the same job. Both are watched from outside, by what they and their processes have
+used when one of the first steps and when the last one is told.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dagster as dg
+from training_cost import Usage, environment
+from training_data import BATCH_SIZE, Workplace
+
+from llm_assets.training.job import TrainingJob
+from llm_assets.training.launch import worker_command
+
+_GOAL = 0.03
+_SAVE_STEPS = 25
+_NUM_STEPS = 2 * _SAVE_STEPS + 1  # two checkpoints lie between the first step and the last
+_POLL_SECONDS = 0.01
+
+
+class Pair(NamedTuple):
+    """The steps of one repetition, bare and orchestrated."""
+
+    bare: Usage
+    orchestrated: Usage
+
+    @property
+    def cpu_overhead(self) -> float:
+        """What orchestration adds, as a share of the bare steps."""
+        return self.orchestrated.cpu_seconds / self.bare.cpu_seconds - 1
+
+    @property
+    def wall_overhead(self) -> float:
+        """The same of the time that passes."""
+        return self.orchestrated.wall_seconds / self.bare.wall_seconds - 1
+
+
+def measure_overhead(workplace: Workplace, *, num: int) -> dict[str, Any]:
+    """Print what repetitions took, bare and orchestrated in turn, and the median overhead."""
+    job = workplace.job(
+        "helpdesk-overhead",
+        workplace.pairs("helpdesk"),
+        max_steps=_NUM_STEPS,
+        train_batch_size=BATCH_SIZE,
+        eval_steps=_NUM_STEPS + 1,
+        compute={"num_threads": 1, "save_steps": _SAVE_STEPS},
+    )
+    folder = job.rows_file.parent
+    job_file = folder / "job.json"
+    job.write(job_file)
+    print(
+        f"\n{_NUM_STEPS - 1} steps, a checkpoint every {_SAVE_STEPS}{'':9}{'CPU s':>9}{'wall s':>9}"
+    )
+    pairs = []
+    for number in range(num):
+        # Each goes first as often as the other.
+        order = (_bare, _orchestrated) if number % 2 == 0 else (_orchestrated, _bare)
+        used = {run: run(job, job_file, folder) for run in order}
+        pairs.append(Pair(used[_bare], used[_orchestrated]))
+        for label, usage in zip(("bare", "orchestrated"), pairs[-1], strict=True):
+            print(f"  {label:32}{usage.cpu_seconds:9.2f}{usage.wall_seconds:9.2f}", flush=True)
+    cpu = [pair.cpu_overhead for pair in pairs]
+    wall = [pair.wall_overhead for pair in pairs]
+    for name, values in (("CPU", cpu), ("wall", wall)):
+        median = statistics.median(values)
+        verdict = "is under" if median < _GOAL else "MISSES"
+        spread = f"{min(values):+.1%} to {max(values):+.1%}, n={num}"
+        print(f"  {name} overhead {median:+.1%} ({spread}) {verdict} {_GOAL:.0%}")
+    return {"cpu_overhead": cpu, "wall_overhead": wall, "goal": _GOAL}
+
+
+def _bare(job: TrainingJob, job_file: Path, folder: Path) -> Usage:
+    script = Path(__file__).with_name("training_with_ours.py")
+    log = folder / "bare.log"
+
+    def last_step() -> int:
+        lines = [line for line in _lines(log) if line.startswith("step ")]
+        return int(lines[-1].split()[1].split("/")[0]) if lines else 0
+
+    command = [sys.executable, "-W", "ignore", script, job_file, folder / "bare"]
+    (folder / "bare").mkdir(exist_ok=True)
+    with _running(command, log) as process:
+        return _usage_of_steps(process, last_step)
+
+
+def _orchestrated(job: TrainingJob, job_file: Path, folder: Path) -> Usage:
+    messages = folder / "messages"
+    messages.unlink(missing_ok=True)
+    for folder_before in (job.output_dir, job.work_dir):
+        subprocess.run(["rm", "-rf", folder_before], check=True)
+
+    def last_step() -> int:
+        told = [json.loads(line) for line in _lines(messages)]
+        payloads = [m["params"]["payload"] for m in told if m["method"] == "report_custom_message"]
+        steps = [payload["step"]["step"] for payload in payloads if "step" in payload]
+        return steps[-1] if steps else 0
+
+    command = [sys.executable, "-W", "ignore", __file__, job_file, messages]
+    with _running(command, folder / "orchestrated.log") as process:
+        return _usage_of_steps(process, last_step)
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+@contextmanager
+def _running(command: list[Any], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    log.unlink(missing_ok=True)
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            env={**os.environ, **environment(is_ours=True)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield process
+        finally:
+            process.wait()
+
+
+def _usage_of_steps(process: subprocess.Popen[bytes], last_step: Callable[[], int]) -> Usage:
+    """Return what the processes used from the end of the first step that is seen to the last."""
+    begin: tuple[int, Usage] | None = None
+    while process.poll() is None:
+        step = last_step()
+        if step and begin is None:
+            begin = step, _tree_usage(process.pid)
+        if step == _NUM_STEPS:
+            assert begin is not None
+            used = _tree_usage(process.pid).since(begin[1])
+            return Usage(*(value * (_NUM_STEPS - 1) / (step - begin[0]) for value in used))
+        time.sleep(_POLL_SECONDS)
+    raise RuntimeError(f"{process.args} ended with {process.returncode} before its last step")
+
+
+def _tree_usage(root: int) -> Usage:
+    """Return the CPU seconds of a process and all its descendants, and the clock."""
+    parents, ticks = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        parents[int(path.parent.name)] = int(fields[1])
+        ticks[int(path.parent.name)] = sum(map(int, fields[11:15]))
+    tree, fresh = {root}, {root}
+    while fresh:
+        fresh = {child for child, parent in parents.items() if parent in fresh}
+        tree |= fresh
+    return Usage(sum(ticks[pid] for pid in tree) / os.sysconf("SC_CLK_TCK"), time.monotonic())
+
+
+def orchestrate(job_file: Path, messages: Path) -> None:
+    """Be Dagster: launch the worker through Pipes, as the platform does."""
+
+    @dg.asset
+    def trained(
+        context: dg.AssetExecutionContext, pipes: dg.ResourceParam[dg.PipesSubprocessClient]
+    ) -> None:
+        pipes.run(context=context, command=worker_command(job_file))
+
+    reader = dg.PipesFileMessageReader(str(messages))
+    dg.materialize([trained], resources={"pipes": dg.PipesSubprocessClient(message_reader=reader)})
+
+
+if __name__ == "__main__":
+    orchestrate(Path(sys.argv[1]), Path(sys.argv[2]))
