@@ -26,7 +26,7 @@ from llm_assets.training.launch import worker_command
 _GOAL = 0.03
 _SAVE_STEPS = 25
 _NUM_STEPS = 2 * _SAVE_STEPS + 1  # two checkpoints lie between the first step and the last
-_POLL_SECONDS = 0.01
+_POLL_SECONDS = 0.02
 
 
 class Pair(NamedTuple):
@@ -84,14 +84,13 @@ def _bare(job: TrainingJob, job_file: Path, folder: Path) -> Usage:
     script = Path(__file__).with_name("training_with_ours.py")
     log = folder / "bare.log"
 
-    def last_step() -> int:
-        lines = [line for line in _lines(log) if line.startswith("step ")]
-        return int(lines[-1].split()[1].split("/")[0]) if lines else 0
+    def step_of(line: str) -> int | None:
+        return int(line.split()[1].split("/")[0]) if line.startswith("step ") else None
 
     command = [sys.executable, "-W", "ignore", script, job_file, folder / "bare"]
     (folder / "bare").mkdir(exist_ok=True)
     with _running(command, log) as process:
-        return _usage_of_steps(process, last_step)
+        return _usage_of_steps(process, log, step_of)
 
 
 def _orchestrated(job: TrainingJob, job_file: Path, folder: Path) -> Usage:
@@ -100,21 +99,15 @@ def _orchestrated(job: TrainingJob, job_file: Path, folder: Path) -> Usage:
     for folder_before in (job.output_dir, job.work_dir):
         subprocess.run(["rm", "-rf", folder_before], check=True)
 
-    def last_step() -> int:
-        told = [json.loads(line) for line in _lines(messages)]
-        payloads = [m["params"]["payload"] for m in told if m["method"] == "report_custom_message"]
-        steps = [payload["step"]["step"] for payload in payloads if "step" in payload]
-        return steps[-1] if steps else 0
+    def step_of(line: str) -> int | None:
+        message = json.loads(line)
+        is_own = message["method"] == "report_custom_message"
+        payload = message["params"]["payload"] if is_own else {}
+        return payload["step"]["step"] if "step" in payload else None
 
     command = [sys.executable, "-W", "ignore", __file__, job_file, messages]
     with _running(command, folder / "orchestrated.log") as process:
-        return _usage_of_steps(process, last_step)
-
-
-def _lines(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        return _usage_of_steps(process, messages, step_of)
 
 
 @contextmanager
@@ -133,19 +126,31 @@ def _running(command: list[Any], log: Path) -> Iterator[subprocess.Popen[bytes]]
             process.wait()
 
 
-def _usage_of_steps(process: subprocess.Popen[bytes], last_step: Callable[[], int]) -> Usage:
-    """Return what the processes used from the end of the first step that is seen to the last."""
-    begin: tuple[int, Usage] | None = None
-    while process.poll() is None:
-        step = last_step()
-        if step and begin is None:
-            begin = step, _tree_usage(process.pid)
-        if step == _NUM_STEPS:
+def _usage_of_steps(
+    process: subprocess.Popen[bytes], file: Path, step_of: Callable[[str], int | None]
+) -> Usage:
+    """Return what a process and its descendants used from the end of the first step to the last."""
+    begin: Usage | None = None
+    for line in _lines_of(process, file):
+        step = step_of(line)
+        if step == 1:
+            begin = _tree_usage(process.pid)
+        elif step == _NUM_STEPS:
             assert begin is not None
-            used = _tree_usage(process.pid).since(begin[1])
-            return Usage(*(value * (_NUM_STEPS - 1) / (step - begin[0]) for value in used))
-        time.sleep(_POLL_SECONDS)
+            return _tree_usage(process.pid).since(begin)
     raise RuntimeError(f"{process.args} ended with {process.returncode} before its last step")
+
+
+def _lines_of(process: subprocess.Popen[bytes], file: Path) -> Iterator[str]:
+    """Yield the lines of a file as a process appends them, until it ends."""
+    while not file.exists() and process.poll() is None:
+        time.sleep(_POLL_SECONDS)
+    rest = ""
+    with file.open() as content:
+        while process.poll() is None:
+            *lines, rest = (rest + content.read()).split("\n")
+            yield from lines
+            time.sleep(_POLL_SECONDS)
 
 
 def _tree_usage(root: int) -> Usage:

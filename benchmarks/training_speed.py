@@ -65,11 +65,11 @@ def measure_speed(
 ) -> dict[str, Any]:
     """Print the speed of every variant of the peers, then whole trainings of ours and of the best.
 
-    Of each peer that trains all layers the best variant is taken; where we train the top layers
-    only, the best of all that trains the same, and the best that trains all.
+    Of each peer the best variant is taken; where we train the top layers only, the best of both
+    peers, once with the same layers and once with all of them.
     """
     trials = dict(_trials(comparison, workplace))
-    peers = list(_best(trials, by_layers=comparison.num_top_layers is not None))
+    peers = list(_best(trials))
     length = (
         {"num_train_epochs": float(num_epochs)} if num_steps is None else {"max_steps": num_steps}
     )
@@ -106,29 +106,31 @@ def _trials(comparison: Comparison, workplace: Workplace) -> Iterator[tuple[Peer
     _job(comparison, workplace, max_steps=_NUM_TRIAL_STEPS).write(job_file)
     top = comparison.num_top_layers
     print(f"\n{_NUM_TRIAL_STEPS} steps of each variant{'':12}{'tokens/CPU s':>14}{'peak MB':>9}")
-    for layers in ("all",) if top is None else (str(top), "all"):
-        for trainer, variants in VARIANTS.items():
-            for variant in variants:
-                peer = Peer(trainer, variant, layers)
-                cost = _ask_peer(peer, job_file, folder / "trials")
-                row = f"{cost.tokens_per_cpu_second:14.1f}{cost.peak_megabytes:9.0f}"
-                print(f"  {peer.label:32}{row}", flush=True)
-                yield peer, cost
+    for trainer, variants in VARIANTS.items():
+        for variant in variants:
+            peer = Peer(trainer, variant, "all" if top is None else str(top))
+            cost = _ask_peer(peer, job_file, folder / "trials")
+            row = f"{cost.tokens_per_cpu_second:14.1f}{cost.peak_megabytes:9.0f}"
+            print(f"  {peer.label:32}{row}", flush=True)
+            yield peer, cost
 
 
 def _ask_peer(peer: Peer, job_file: Path, folder: Path) -> Cost:
     return ask("training_with_peers.py", job_file, *peer, folder=folder / "-".join(peer))
 
 
-def _best(trials: dict[Peer, Cost], *, by_layers: bool) -> Iterator[Peer]:
-    """Yield the fastest variant of each trainer, or of all trainers for each choice of layers."""
+def _best(trials: dict[Peer, Cost]) -> Iterator[Peer]:
+    """Yield the fastest variant of each trainer; with top layers of both, and that with all."""
 
-    def kind(peer: Peer) -> str:
-        return peer.layers if by_layers else peer.trainer
+    def speed(peer: Peer) -> float:
+        return trials[peer].tokens_per_cpu_second
 
-    for name in dict.fromkeys(map(kind, trials)):
-        of_kind = (peer for peer in trials if kind(peer) == name)
-        yield max(of_kind, key=lambda peer: trials[peer].tokens_per_cpu_second)
+    fastest = max(trials, key=speed)
+    if fastest.layers != "all":
+        yield from (fastest, fastest._replace(layers="all"))
+        return
+    for trainer in VARIANTS:
+        yield max((peer for peer in trials if peer.trainer == trainer), key=speed)
 
 
 def _train(job: TrainingJob, peers: Iterable[Peer], folder: Path) -> Iterator[Result]:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 EVENTS_VARIABLE = "LLM_ASSETS_TRAINING_EVENTS"
 
-_SECONDS_BETWEEN_LINES = 1.0
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
