@@ -7,24 +7,23 @@ from collections.abc import Iterator, Sequence
 from llm_assets.training.config import TrainingConfig
 
 
-def plan(num_rows: int, config: TrainingConfig, *, num_replay: int = 0) -> list[list[int]]:
+def plan(num_train: int, config: TrainingConfig, *, num_replay: int = 0) -> list[list[int]]:
     """Return the numbers of the rows of every step.
 
     Epochs follow one another without a seam, each in an order of its own, until the steps are
-    full, so every step has its whole batch. The last `num_replay` rows are not of the data set:
-    each step takes its `replay_rate` from them, the rest from the others. The seed alone decides
-    the order, so a training can go on anywhere, with any number of processes.
+    full, so every step has its whole batch. Behind the train rows come those that are replayed, of
+    which each step takes its `replay_rate`. The seed alone decides the order, so a training can go
+    on anywhere, with any number of processes.
     """
-    num_learnt = num_rows - num_replay
     num_replayed = round(config.replay_rate * config.train_batch_size) if num_replay else 0
-    learnt = _endless(range(num_learnt), random.Random(config.seed))
-    replayed = _endless(range(num_learnt, num_rows), random.Random(config.seed + 1))
+    learnt = _endless(range(num_train), random.Random(config.seed))
+    replayed = _endless(range(num_train, num_train + num_replay), random.Random(config.seed + 1))
     return [
         [
             *itertools.islice(learnt, config.train_batch_size - num_replayed),
             *itertools.islice(replayed, num_replayed),
         ]
-        for _ in range(config.num_steps(num_learnt))
+        for _ in range(config.num_steps(num_train))
     ]
 
 

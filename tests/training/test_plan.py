@@ -18,12 +18,11 @@ def test_every_step_is_full_and_all_rows_come_before_any_comes_again(
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.floats(0.1, 0.9))
-def test_every_step_has_its_share_of_replayed_rows(num_learnt: int, num_replay: int, rate: float):
+def test_every_step_has_its_share_of_replayed_rows(num_train: int, num_replay: int, rate: float):
     config = TrainingConfig(max_steps=5, train_batch_size=10, replay_rate=rate)
-    steps = plan(num_learnt + num_replay, config, num_replay=num_replay)
-    for step in steps:
-        assert sum(row >= num_learnt for row in step) == round(10 * rate)
-        assert max(step) < num_learnt + num_replay
+    for step in plan(num_train, config, num_replay=num_replay):
+        assert sum(row >= num_train for row in step) == round(10 * rate)
+        assert max(step) < num_train + num_replay
 
 
 def test_the_seed_alone_decides_the_order():

@@ -58,17 +58,20 @@ class Steps:
         self.clock.begin_steps(self.progress)
         self.stop.can_wait = True
         for number, batch in enumerate(batches[first:], start=first + 1):
-            is_stopping = self._take(number, batch, num_steps=len(batches))
+            report, is_stopping = self._take(number, batch, num_steps=len(batches))
+            has_stalled = report.validation_loss is not None and self._has_stalled()
             if is_stopping or number % self.config.compute.save_steps == 0:
                 self._save()
             if is_stopping:
                 sys.exit(128 + (self.stop.number or signal.SIGTERM))
-            if self._has_stalled():
+            if has_stalled:
                 self.reporter.say("the validation loss falls no more: the training ends early")
                 break
         self.stop.can_wait = False
 
-    def _take(self, number: int, batch: Sequence[int], *, num_steps: int) -> bool:
+    def _take(
+        self, number: int, batch: Sequence[int], *, num_steps: int
+    ) -> tuple[StepReport, bool]:
         progress, loop = self.progress, self.loop
         learning_rate = loop.engine.get_lr()[0]
         loss, is_stopping = loop.step(number, batch, is_stopping=self.stop.number is not None)
@@ -94,22 +97,18 @@ class Steps:
         )
         progress.reports.append(report)
         self.reporter.step(report)
-        if report is self._best() and self.config.early_stopping_patience is not None:
-            self._keep_best()
-        return is_stopping
-
-    def _evaluations(self) -> list[StepReport]:
-        return [report for report in self.progress.reports if report.validation_loss is not None]
-
-    def _best(self) -> StepReport | None:
-        """Return the first report of the lowest validation loss so far."""
-        return min(self._evaluations(), key=lambda r: r.validation_loss or 0.0, default=None)
+        return report, is_stopping
 
     def _has_stalled(self) -> bool:
-        patience, best = self.config.early_stopping_patience, self._best()
-        if patience is None or best is None:
+        """Return whether to end after an evaluation, whose weights are kept if they are best."""
+        patience = self.config.early_stopping_patience
+        if patience is None:
             return False
-        return sum(report.step > best.step for report in self._evaluations()) >= patience
+        losses = [r.validation_loss for r in self.progress.reports if r.validation_loss is not None]
+        num_since_best = len(losses) - 1 - losses.index(min(losses))
+        if num_since_best == 0:
+            self._keep_best()
+        return num_since_best >= patience
 
     def _keep_best(self) -> None:
         # All give their pieces, one keeps the whole.

@@ -79,7 +79,7 @@ def _replay(name: str, folder: Path) -> dict[str, str]:
     if name != "replay":
         return {}
     path = folder / "replay.ndjson"
-    path.write_text(json.dumps({"prompt": "hello", "response": "hi"}))
+    path.write_text(json.dumps({"prompt": "hello", "response": "hi " * 40}))
     return {"replay_file": str(path)}
 
 
@@ -120,9 +120,13 @@ def test_whatever_it_is_computed_with_the_same_adapter_is_trained(
         assert found[tensor] == pytest.approx(weights, abs=1e-5)
 
 
-def test_replayed_rows_are_counted_apart(jobs: dict[str, TrainingJob]):
-    metrics = TrainingResult.read(jobs["replay"].output_dir).metrics
+def test_replayed_rows_are_counted_apart_and_learnt(jobs: dict[str, TrainingJob]):
+    metrics, without = (TrainingResult.read(jobs[n].output_dir).metrics for n in ("replay", "sft"))
     assert (metrics["num_train_rows"], metrics["num_replay_rows"]) == (24, 1)
+    # Two of eight rows in each of four steps, and the replayed one is long.
+    num_replayed = 2 * 4
+    assert metrics["num_answer_tokens_seen"] > num_replayed * 40
+    assert without["num_answer_tokens_seen"] < num_replayed * 40
 
 
 def test_a_training_that_stalls_ends_early_with_its_best_weights(jobs: dict[str, TrainingJob]):
