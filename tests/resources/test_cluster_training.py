@@ -17,6 +17,8 @@ from tests.kubernetes.emulator import Cluster
 from tests.resources.training_run import TrainingRun
 from tests.training.conftest import small_job
 
+pytestmark = pytest.mark.chaos
+
 
 @pytest.fixture(scope="module")
 def tiny_hf(tiny_base_model: BaseModelFile, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -129,6 +129,7 @@ def test_after_a_killed_supervisor_the_next_attempt_goes_on(
     _require_same(job, uninterrupted, tolerance=0)
 
 
+@pytest.mark.chaos
 def test_killed_before_the_first_checkpoint_it_begins_again(
     job: TrainingJob, uninterrupted: TrainingJob, tmp_path: Path
 ):
@@ -139,6 +140,7 @@ def test_killed_before_the_first_checkpoint_it_begins_again(
     _require_same(job, uninterrupted, tolerance=0)
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(
     ("first", "then"),
     [

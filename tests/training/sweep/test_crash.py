@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from llm_assets.training.job import RESULT, TrainingResult
 from tests.training.conftest import MakeJob
 from tests.training.sweep.sweeping import sweep_in
@@ -27,6 +29,7 @@ def _wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.chaos
 def test_kill_9_in_the_middle_trains_no_trial_twice(make_job: MakeJob, tmp_path: Path) -> None:
     job = make_job(max_steps=6, seed=1, sweep=SWEEP)
     job.write(tmp_path / "job.json")
