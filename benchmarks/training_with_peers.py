@@ -2,9 +2,10 @@
 
     python benchmarks/training_with_peers.py JOB TRAINER VARIANT LAYERS FOLDER
 
-They get the tokens and labels that we train on, LoRA of PEFT as we do, and every setting that makes
-them faster on a CPU: float32, nothing computed twice, no logs, no checkpoints. LAYERS is how many
-of the top layers are trained, or `all`.
+They get the tokens and labels that we train on, in our order, an adapter that begins as ours does,
+and every setting that makes them faster on a CPU: float32, nothing computed twice, no logs, no
+checkpoints. What does not change the order, `flattened`, so learns the same but for rounding.
+LAYERS is how many of the top layers are trained, or `all`.
 """
 
 import functools
@@ -16,6 +17,7 @@ from training_cost import Cost, Usage, main
 
 from llm_assets.training.deepspeed_config import learning_rate_factor
 from llm_assets.training.job import TrainingJob
+from llm_assets.training.plan import plan
 from llm_assets.training.rows import read_rows
 from llm_assets.training.tokens import TokenRow, tokenize
 
@@ -32,16 +34,20 @@ VARIANTS = {
 
 
 def train(job_file: str, trainer: str, variant: str, layers: str, folder: Path) -> Cost:
-    from transformers import AutoTokenizer
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     job = TrainingJob.read(Path(job_file))
     tokenizer: Any = AutoTokenizer.from_pretrained(job.base_model_dir)
     rows = read_rows(job.rows_file, job.config).train
     examples = tokenize(rows, tokenizer, system_prompt=job.system_prompt, config=job.config)
-    sequences = [example.sequences[0] for example in examples]
+    batches = plan(len(examples), job.config)
+    sequences = [examples[number].sequences[0] for batch in batches for number in batch]
     make = _make_hf if trainer == "hf" else _make_trl
-    settings = _settings(job, len(sequences), variant, folder)
-    made = make(job, _dataset(sequences), tokenizer, settings, variant, layers)
+    settings = _settings(job, len(batches), variant, folder)
+    model = AutoModelForCausalLM.from_pretrained(job.base_model_dir, dtype=torch.float32)
+    torch.manual_seed(job.config.seed)  # the adapter is drawn next, as ours is
+    made = make(model, _lora(job, layers), _dataset(sequences), tokenizer, settings, variant)
     _schedule_as_ours(made, job)
     counted = _count(made)
     begin = Usage.now()
@@ -71,17 +77,18 @@ def _dataset(sequences: list[TokenRow]) -> Any:
     )
 
 
-def _settings(job: TrainingJob, num_rows: int, variant: str, folder: Path) -> dict[str, Any]:
+def _settings(job: TrainingJob, num_steps: int, variant: str, folder: Path) -> dict[str, Any]:
     config = job.config
+    strategies = {"padded": "group_by_length", "flattened": "sequential", "packed": "random"}
     return {
         "output_dir": str(folder / "trainer"),
         "per_device_train_batch_size": _AT_ONCE,
         "gradient_accumulation_steps": config.train_batch_size // _AT_ONCE,
-        "max_steps": config.num_steps(num_rows),
+        "max_steps": num_steps,
         "learning_rate": config.learning_rate,
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
-        "train_sampling_strategy": "group_by_length" if variant == "padded" else "random",
+        "train_sampling_strategy": strategies[variant],
         "seed": config.seed,
         "use_cpu": True,
         "bf16": False,
@@ -110,20 +117,8 @@ def _lora(job: TrainingJob, layers: str) -> Any:
     )
 
 
-def _load(job: TrainingJob) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(job.base_model_dir, dtype=torch.float32)
-
-
 def _make_hf(
-    job: TrainingJob,
-    dataset: Any,
-    tokenizer: Any,
-    settings: dict[str, Any],
-    variant: str,
-    layers: str,
+    model: Any, lora: Any, dataset: Any, tokenizer: Any, settings: dict[str, Any], variant: str
 ) -> Any:
     import peft
     import transformers
@@ -134,7 +129,7 @@ def _make_hf(
         else transformers.DataCollatorForSeq2Seq(tokenizer)
     )
     return transformers.Trainer(
-        model=peft.get_peft_model(_load(job), _lora(job, layers)),
+        model=peft.get_peft_model(model, lora),
         args=transformers.TrainingArguments(**settings),
         train_dataset=dataset,
         data_collator=collator,
@@ -142,12 +137,7 @@ def _make_hf(
 
 
 def _make_trl(
-    job: TrainingJob,
-    dataset: Any,
-    tokenizer: Any,
-    settings: dict[str, Any],
-    variant: str,
-    layers: str,
+    model: Any, lora: Any, dataset: Any, tokenizer: Any, settings: dict[str, Any], variant: str
 ) -> Any:
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
@@ -158,16 +148,16 @@ def _make_trl(
         settings |= {"packing": True, "packing_strategy": "bfd", "max_length": _PACKED_TOKENS}
         settings |= {"per_device_train_batch_size": 1}
     made: Any = SFTTrainer(
-        model=_load(job),
+        model=model,
         args=SFTConfig(**settings),
         train_dataset=dataset,
         processing_class=tokenizer,
-        peft_config=_lora(job, layers),
+        peft_config=lora,
     )
     if variant == "packed":
-        # As many steps an epoch as the others take, as nearly as packs allow.
-        num_steps = len(dataset) / job.config.train_batch_size
-        made.args.gradient_accumulation_steps = round(len(made.train_dataset) / num_steps)
+        # As many packs a step as give the others' number of steps, as nearly as can be.
+        num_packs = round(len(made.train_dataset) / made.args.max_steps)
+        made.args.gradient_accumulation_steps = num_packs
         _require_same_answers(dataset, made.train_dataset)
     return made
 
