@@ -59,6 +59,7 @@ def _data_version(result: dg.ExecuteInProcessResult) -> str:
     return (event.tags or {})["dagster/data_version"]
 
 
+@pytest.mark.chaos
 def test_a_sweep_ends_in_hyperparameters_for_the_training_of_its_dataset(
     swept: Installation, run: Materialize
 ) -> None:
