@@ -16,7 +16,7 @@ from llm_assets.training.tokens import TokenRow
 
 # Attention costs the square of a sequence's length: rows share sequences of up to so many tokens,
 # or of as many as the longest of them has.
-SEQUENCE_TOKENS = 512
+SEQUENCE_TOKENS = 384
 
 
 class Packed(NamedTuple):
@@ -48,21 +48,30 @@ def common_prefix(rows: Sequence[TokenRow]) -> int:
 
 
 def share(lengths: Sequence[int], *, capacity: int) -> list[list[int]]:
-    """Distribute rows over sequences by first fit, the longest row first.
+    """Distribute rows over as few sequences as hold them, all of them about as long.
+
+    What a batch takes is its longest sequence times their number: with one that is nearly empty
+    beside full ones, half of it would be padding.
 
     >>> share([3, 9, 4, 1], capacity=8)
-    [[1], [2, 0, 3]]
+    [[1], [2], [0, 3]]
     """
-    sequences: list[list[int]] = []
-    free: list[int] = []
+    number = min(len(lengths), -(-sum(lengths) // max(1, capacity)))
+    while True:
+        sequences = _evenly(lengths, number)
+        if all(len(rows) < 2 or sum(lengths[r] for r in rows) <= capacity for rows in sequences):
+            return sequences
+        number += 1
+
+
+def _evenly(lengths: Sequence[int], number: int) -> list[list[int]]:
+    """Give each row, the longest first, to the sequence that is the shortest then."""
+    sequences: list[list[int]] = [[] for _ in range(number)]
+    totals = [0] * number
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        fits = (number for number, room in enumerate(free) if lengths[row] <= room)
-        number = next(fits, len(sequences))
-        if number == len(sequences):
-            sequences.append([])
-            free.append(capacity)
-        sequences[number].append(row)
-        free[number] -= lengths[row]
+        shortest = totals.index(min(totals))
+        sequences[shortest].append(row)
+        totals[shortest] += lengths[row]
     return sequences
 
 
