@@ -1,17 +1,17 @@
 """The API process: everything of the public address but the answers of a model.
 
 Envoy sends it what no model server takes: feedback, the collector's batches, the list of models,
-probes, metrics, and chat completions that name no application that is served.
+probes, metrics, and chat completions that no model server could answer, or that name no application
+that is served.
 """
 
 import argparse
 import asyncio
 import contextlib
-import functools
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import prometheus_client
@@ -23,94 +23,21 @@ from starlette.routing import Route
 
 from llm_assets.errors import UserError
 from llm_assets.feedback import http, otlp_http
+from llm_assets.feedback.background import Background
 from llm_assets.feedback.collector import Collector
 from llm_assets.feedback.http import Intake, error_response
-from llm_assets.feedback.log import Record
+from llm_assets.feedback.metrics import Metrics
 from llm_assets.installation import Installation
-from llm_assets.records import Interaction
+from llm_assets.records import SHADOW_VARIANT
+from llm_assets.rollouts.metrics import RolloutMetrics
+from llm_assets.serving.fallback import Fallback
+from llm_assets.serving.headers import VARIANT
 from llm_assets.serving.status import ServingStatus
 from llm_assets.settings import Settings
 from llm_assets.tokens import INTERNAL_TOKEN, TokenCheck, is_loopback
 
-_LABELS = ("application", "model_version", "variant")
-_MAX_LABELS = 1000
-_LATENCY_BUCKETS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
-
-
-class Metrics:
-    """What Prometheus is told: counted from the records that were accepted.
-
-    `pseudonym` cleans what clients chose, which becomes a label.
-    """
-
-    def __init__(self, pseudonym: Callable[[str], str]) -> None:
-        self._pseudonym = pseudonym
-        self._known: set[tuple[str, str, str]] = set()
-        # To find a counter by its labels takes as long as to clean a record.
-        self._of_labels = functools.lru_cache(maxsize=1000)(self._counters_of)
-        self.registry = prometheus_client.CollectorRegistry()
-        self._requests = prometheus_client.Counter(
-            "llm_assets_requests",
-            "Chat completions that were answered, by HTTP status",
-            (*_LABELS, "status"),
-            registry=self.registry,
-        )
-        self._latency = prometheus_client.Histogram(
-            "llm_assets_request_latency_seconds",
-            "Seconds from a request to the end of its answer",
-            _LABELS,
-            buckets=_LATENCY_BUCKETS,
-            registry=self.registry,
-        )
-        self._tokens = prometheus_client.Counter(
-            "llm_assets_response_tokens",
-            "Tokens of the answers",
-            _LABELS,
-            registry=self.registry,
-        )
-        self._feedback = prometheus_client.Counter(
-            "llm_assets_feedback",
-            "Feedback that was accepted",
-            ("application", "kind"),
-            registry=self.registry,
-        )
-        self._rejected = prometheus_client.Counter(
-            "llm_assets_rejected_requests",
-            "Requests to the collector that were not accepted, by HTTP status",
-            ("status",),
-            registry=self.registry,
-        )
-
-    def count(self, record: Record) -> None:
-        """Count one accepted record."""
-        if not isinstance(record, Interaction):
-            self._feedback.labels(record.application, record.kind).inc()
-            return
-        requests, tokens, latency = self._of_labels(
-            record.application, record.model_version, record.variant, record.status
-        )
-        requests.inc()
-        tokens.inc(record.num_response_tokens or 0)
-        if record.latency_seconds is not None:
-            latency.observe(record.latency_seconds)
-
-    def _counters_of(
-        self, application: str, model_version: str, variant: str, status: int
-    ) -> tuple[prometheus_client.Counter, prometheus_client.Counter, prometheus_client.Histogram]:
-        labels = (application, self._pseudonym(model_version), self._pseudonym(variant))
-        # Clients choose both, and each set of labels stays in memory for good.
-        if len(self._known) >= _MAX_LABELS and labels not in self._known:
-            labels = (application, "other", "other")
-        self._known.add(labels)
-        return (
-            self._requests.labels(*labels, str(status)),
-            self._tokens.labels(*labels),
-            self._latency.labels(*labels),
-        )
-
-    def count_rejected(self, status: int) -> None:
-        """Count one request that was not accepted."""
-        self._rejected.labels(str(status)).inc()
+# So long a record may still take to the disk when the process ends.
+_FLUSH_SECONDS = 5.0
 
 
 def create_app(installation: Installation, *, internal_token: str | None = None) -> Starlette:
@@ -125,7 +52,12 @@ def create_app(installation: Installation, *, internal_token: str | None = None)
     home = installation.home
     scrubbers = installation.scrubbers
     metrics = Metrics(scrubbers.pseudonym)
+    metrics.registry.register(RolloutMetrics(installation))
     collector = Collector(home, scrubbers, on_accepted=metrics.count)
+    background = Background(collector)
+    applications = installation.applications()
+    served = {name: a.serving for name, a in applications.items() if a.serving is not None}
+    fallback = Fallback(served, background.put)
     intake = Intake(
         collector,
         tokens=TokenCheck(
@@ -133,7 +65,7 @@ def create_app(installation: Installation, *, internal_token: str | None = None)
             is_required=not is_loopback(installation.settings.host),
             internal=internal_token,
         ),
-        applications={n: a.feedback for n, a in installation.applications().items()},
+        applications={name: application.feedback for name, application in applications.items()},
         on_rejected=metrics.count_rejected,
     )
 
@@ -142,6 +74,7 @@ def create_app(installation: Installation, *, internal_token: str | None = None)
         await asyncio.to_thread(collector.load)
         task = asyncio.create_task(collector.run())
         yield
+        await background.flush(seconds=_FLUSH_SECONDS)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
@@ -174,8 +107,15 @@ def create_app(installation: Installation, *, internal_token: str | None = None)
         content = prometheus_client.generate_latest(metrics.registry)
         return Response(content, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
-    async def post_chat_completions(_: Request, body: bytes, __: str | None) -> Response:
-        return _unserved(body, ServingStatus.read(home))
+    async def post_chat_completions(
+        request: Request, body: bytes, application: str | None
+    ) -> Response:
+        # The gateway names a variant where there are model servers, and all of them have failed. A
+        # shadow's request is the copy of one that its user gets an answer to.
+        answer = None
+        if request.headers.get(VARIANT, SHADOW_VARIANT) != SHADOW_VARIANT:
+            answer = await fallback.answer(request, body, application)
+        return answer or _unserved(body, ServingStatus.read(home))
 
     return Starlette(
         lifespan=lifespan,

@@ -74,6 +74,27 @@ def _parser() -> argparse.ArgumentParser:
     cycle = command("cycle", _cycle, "Ask for an improvement cycle; the brakes still hold.")
     cycle.add_argument("--application", required=True)
     cycle.add_argument("--because", required=True, help="why; it stands in the run's tags")
+    text = "Start a rollout, or step in: who serves changes within seconds."
+    rollout = commands.add_parser("rollout", help=text, description=text)
+    steps = rollout.add_subparsers(required=True, metavar="action")
+    show = command("show", _rollout_show, "Say how the rollout goes, with its evidence.", steps)
+    show.add_argument("--application", required=True)
+    start = command("start", _rollout_start, "Start the rollout of a registered version.", steps)
+    start.add_argument("model_version")
+    start.add_argument("--because", help="why; it stands in the history")
+    start.add_argument("--again", action="store_true", help="also if it was rolled back before")
+    text = "Print the split of users as a HTTPRoute of Kubernetes, for kubectl apply."
+    route = command("http-route", _rollout_http_route, text, steps)
+    route.add_argument("--namespace", required=True)
+    route.add_argument("--gateway", required=True, help="the name of the Gateway")
+    route.add_argument("--port", type=int, default=8000, help="of each version's Service")
+    for name, run, text in (
+        ("promote", _rollout_promote, "Make the challenger the champion now."),
+        ("rollback", _rollout_rollback, "End the rollout, or take the last promotion back."),
+    ):
+        by_hand = command(name, run, text, steps)
+        by_hand.add_argument("--application", required=True)
+        by_hand.add_argument("--because", required=True, help="why; it stands in the history")
     text = "Look at what drifted, and try thresholds on past days."
     drift = commands.add_parser("drift", help=text, description=text)
     views = drift.add_subparsers(required=True, metavar="action")
@@ -248,6 +269,65 @@ def _cycle(options: argparse.Namespace) -> int:
         f"asked for a cycle of {options.application}; `llm-assets status` says what becomes of it"
     )
     print(json.dumps({"request": request}) if options.json else text)
+    return 0
+
+
+def _rollout_show(options: argparse.Namespace) -> int:
+    from llm_assets.installation import Installation
+    from llm_assets.rollouts.told import describe, gather
+
+    shown = gather(Installation(Settings.from_environment()), options.application)
+    print(json.dumps(shown, indent=2) if options.json else describe(shown))
+    return 0
+
+
+def _rollout_start(options: argparse.Namespace) -> int:
+    from llm_assets.installation import Installation
+    from llm_assets.rollouts.by_hand import start
+
+    installation = Installation(Settings.from_environment())
+    version = options.model_version
+    start(installation, version, reason=options.because or "by hand", is_again=options.again)
+    started = {"model_version": version, "started": True}
+    print(json.dumps(started) if options.json else f"{version}: its rollout has started")
+    return 0
+
+
+def _rollout_http_route(options: argparse.Namespace) -> int:
+    from llm_assets.installation import Installation
+    from llm_assets.rollouts.kubernetes import routes
+    from llm_assets.serving.http_route import as_yaml
+
+    rendered = routes(
+        Installation(Settings.from_environment()),
+        namespace=options.namespace,
+        gateway=options.gateway,
+        port=options.port,
+    )
+    print(json.dumps(rendered) if options.json else as_yaml(rendered))
+    return 0
+
+
+def _rollout_promote(options: argparse.Namespace) -> int:
+    from llm_assets.rollouts.by_hand import promote
+
+    return _by_hand(options, promote)
+
+
+def _rollout_rollback(options: argparse.Namespace) -> int:
+    from llm_assets.rollouts.by_hand import roll_back
+
+    return _by_hand(options, roll_back)
+
+
+def _by_hand(options: argparse.Namespace, act: Callable[..., str]) -> int:
+    from llm_assets.installation import Installation
+
+    installation = Installation(Settings.from_environment())
+    installation.application(options.application)
+    champion = act(installation, options.application, reason=options.because)
+    told = {"application": options.application, "champion": champion}
+    print(json.dumps(told) if options.json else f"{options.application}: {champion} serves")
     return 0
 
 

@@ -75,6 +75,11 @@ class Installation:
         return Log.interactions(self.home)
 
     @property
+    def shadow_log(self) -> Log:
+        """What the collector accepted of answers that no user saw."""
+        return Log.shadows(self.home)
+
+    @property
     def feedback_log(self) -> Log:
         """What the collector accepted of feedback."""
         return Log.feedback(self.home)

@@ -71,6 +71,9 @@ EARLIEST = datetime(2023, 1, 1, tzinfo=UTC)
 # The variant of an interaction that another model answered because ours could not.
 FALLBACK_VARIANT = "fallback"
 
+# The variant of an answer that no user saw: the challenger's, to a copy of a user's request.
+SHADOW_VARIANT = "shadow"
+
 Identifier = Annotated[str, pydantic.Field(min_length=1, max_length=200)]
 ApplicationName = Annotated[str, pydantic.Field(pattern=APPLICATION_PATTERN)]
 # Tables keep whole numbers in 64 bits.
@@ -111,7 +114,8 @@ class Interaction(_Record):
     `status` is the HTTP status that the client saw: a failed request is an interaction as well.
     `aliases` are other ids under which feedback may speak of it, such as those of its trace and
     span; where several interactions share one, the latest of them is meant. `confidence` is how
-    sure the model was of its answer, from 0 to 1 (see `confidence_of`).
+    sure the model was of its answer, from 0 to 1 (see `confidence_of`). `first_token_seconds` is
+    how long the first text of the answer took, and `is_cached` whether the answer was given before.
     """
 
     request_id: Identifier
@@ -131,14 +135,16 @@ class Interaction(_Record):
     num_response_tokens: _Count | None = None
     aliases: list[Identifier] = pydantic.Field(default_factory=list)
     confidence: float | None = pydantic.Field(default=None, ge=0, le=1)
+    first_token_seconds: float | None = None
+    is_cached: bool = False
 
     def __post_init__(self) -> None:
         _require_known_time(self.time)
 
     @property
     def record_id(self) -> str:
-        """What makes the interaction unique."""
-        return self.request_id
+        """What makes the interaction unique (see `interaction_id`)."""
+        return interaction_id(self.request_id, self.variant)
 
     @property
     def date(self) -> date:
@@ -196,6 +202,15 @@ class Feedback(_Record):
     def date(self) -> date:
         """The UTC day that the feedback was given: its partition."""
         return self.time.astimezone(UTC).date()
+
+
+def interaction_id(request_id: str, variant: str) -> str:
+    """Return what makes an interaction unique: a shadow's answer has its request's id as well.
+
+    >>> interaction_id("r1", "challenger"), interaction_id("r1", SHADOW_VARIANT)
+    ('r1', 'r1#shadow')
+    """
+    return f"{request_id}#shadow" if variant == SHADOW_VARIANT else request_id
 
 
 def confidence_of(logprobs: Sequence[Any]) -> float | None:

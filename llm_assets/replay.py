@@ -116,7 +116,11 @@ def _gather(
     for day in traffic:
         asked[day] = Asked.of_day(_interactions(installation, name, day), given)
         on_day()
-    served = [step for step in entry.history if step.action != "register" and step.time < start]
+    served = [
+        step
+        for step in entry.history
+        if step.action in ("promote", "roll_back") and step.time < start
+    ]
     base = entry.versions[0] if entry.versions else None
     champion = served[-1].model_version if served else base
     return Past(

@@ -7,6 +7,8 @@ from typing import Any
 from llm_assets.applications import Application
 from llm_assets.bootstrap import prepare_dagster_home
 from llm_assets.cycle_requests import open_requests
+from llm_assets.deployment.incidents import incidents_of
+from llm_assets.deployment.registry import Entry
 from llm_assets.drift.triggers.brakes import BUDGET_DAYS
 from llm_assets.drift.triggers.causes import Window
 from llm_assets.drift.triggers.decision import History, budget
@@ -21,6 +23,7 @@ from llm_assets.storage import Partition
 
 _SHOWN_DAYS = 5
 _SHOWN_IDS = 5
+_SHOWN_INCIDENTS = 3
 
 
 def gather(settings: Settings) -> dict[str, Any]:
@@ -48,6 +51,12 @@ def gather(settings: Settings) -> dict[str, Any]:
                 "is_served_here": application.serving is not None,
                 "is_serving": serving.is_live and endpoint is not None and endpoint.ready,
                 "num_days": len(installation.table("interaction_logs").dates(name)),
+                "rollout": _rollout(entry),
+                "incidents": [
+                    f"{incident.model_version} was rolled back in {incident.step} on "
+                    f"{incident.opened_at:%Y-%m-%d}: {incident.reason}"
+                    for incident in incidents_of(settings.home, name)[-_SHOWN_INCIDENTS:]
+                ],
                 "drift": _drift(application, installation),
                 "orphans": _shown_ids(installation.orphans(name, now=now)["feedback_id"].to_list()),
                 "erased_data": [
@@ -95,6 +104,8 @@ def describe(status: dict[str, Any]) -> str:
             "",
             f"{name}: champion {application['champion'] or 'none'} ({serves})",
             f"  versions: {versions}",
+            *_told_rollout(application["rollout"]),
+            *(f"  incident: {incident}" for incident in application["incidents"]),
             f"  {application['num_days']} days of interactions",
             *_orphans(application["orphans"]),
             *(f"  {reach['summary']}" for reach in application["erased_data"]),
@@ -111,6 +122,27 @@ def describe(status: dict[str, Any]) -> str:
     if num_unassigned:
         lines += ["", f"{num_unassigned} feedback of requests that no application knows"]
     return "\n".join(lines)
+
+
+def _rollout(entry: Entry) -> dict[str, Any] | None:
+    rollout = entry.rollout
+    if rollout is None:
+        return None
+    return {
+        "challenger": rollout.challenger,
+        "step": str(rollout.step),
+        "since": rollout.since.isoformat(),
+        "is_holding": rollout.holding_since is not None,
+        "has_alerted": rollout.has_alerted,
+    }
+
+
+def _told_rollout(rollout: dict[str, Any] | None) -> list[str]:
+    if rollout is None:
+        return []
+    state = "ALERT: holds" if rollout["has_alerted"] else "holds"
+    told = f", {state}: its evidence does not decide" if rollout["is_holding"] else ""
+    return [f"  rollout of {rollout['challenger']}: in {rollout['step']}{told}"]
 
 
 def _shown_ids(ids: list[str]) -> dict[str, Any]:

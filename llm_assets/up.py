@@ -6,15 +6,17 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from llm_assets.bootstrap import prepare_dagster_home, register_base_models
 from llm_assets.errors import UserError
 from llm_assets.installation import Installation
+from llm_assets.rollouts.watch import RolloutWatch
 from llm_assets.serving.controller import Controller
 from llm_assets.serving.gateway import Gateway
+from llm_assets.serving.model_process import MODEL_SERVER
 from llm_assets.serving.process import Child, require_free_port
 from llm_assets.settings import Settings
 from llm_assets.tokens import INTERNAL_TOKEN, is_loopback, new_token
@@ -26,12 +28,31 @@ def up(installation: Installation, stop: threading.Event) -> None:
     """Start everything, keep it running, and stop it when told to.
 
     Raises:
-        UserError: another one runs on the same home, a port is in use, an application's file is
-            wrong, or a base model is missing.
+        UserError: as `serve`.
     """
     settings = installation.settings
     require_free_port(settings.host, settings.port, "LLM_ASSETS_PORT")
     require_free_port(settings.ui_host, settings.ui_port, "LLM_ASSETS_UI_PORT")
+    log = installation.home / "run" / "logs" / "dagster.log"
+    serve(installation, stop, beside=Child("dagster", _dagster_command(settings), log))
+
+
+def serve(
+    installation: Installation,
+    stop: threading.Event,
+    *,
+    beside: Child | None = None,
+    program: Sequence[str] = MODEL_SERVER,
+) -> None:
+    """Answer users and carry rollouts through until told to stop; `beside` runs for as long.
+
+    `program` is what serves the spec of a model version.
+
+    Raises:
+        UserError: another one runs on the same home, a port is in use, an application's file is
+            wrong, or a base model is missing.
+    """
+    settings = installation.settings
     with _only_one(installation.home):
         prepare_dagster_home(settings)
         register_base_models(installation)
@@ -40,11 +61,11 @@ def up(installation: Installation, stop: threading.Event) -> None:
         # Made anew at each start, and never written: whoever has it is one of our processes.
         internal = {INTERNAL_TOKEN: new_token()}
         api = Child("api", _api_command(api_port), logs / "api.log", environment=internal)
-        dagster = Child("dagster", _dagster_command(settings), logs / "dagster.log")
+        children = [api] if beside is None else [api, beside]
         controller = Controller(
             home=installation.home,
             applications=installation.served_applications(),
-            champion=installation.registry.champion,
+            split=lambda name: installation.registry.entry(name).split,
             gateway=Gateway(
                 folder=installation.home / "gateway",
                 log=logs / "gateway.log",
@@ -55,18 +76,23 @@ def up(installation: Installation, stop: threading.Event) -> None:
             collector_url=f"http://127.0.0.1:{api_port}",
             token_home=None if is_loopback(settings.host) else installation.home,
             environment=internal,
+            program=program,
         )
+        watch = RolloutWatch(installation, environment={**os.environ, **internal})
         try:
-            api.start(time.monotonic())
-            dagster.start(time.monotonic())
+            for child in children:
+                child.start(time.monotonic())
             controller.gateway.start()
             while not stop.wait(_INTERVAL_SECONDS):
-                controller.reconcile()
-                for child in (api, dagster):
+                controller.reconcile()  # first: the status of an earlier life says nothing
+                watch.look()
+                for child in children:
                     child.revive(time.monotonic())
         finally:
+            watch.stop()
+            if beside is not None:
+                beside.stop(grace_seconds=15)
             # The model servers send their last records, so the API goes after them.
-            dagster.stop(grace_seconds=15)
             controller.stop()
             api.stop(grace_seconds=10)
 

@@ -1,5 +1,6 @@
 """A small installation in which a user's words are everywhere that words of users get to."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -21,12 +22,12 @@ from llm_assets.curation.training_rows import training_rows
 from llm_assets.drift.topics import Topic, TypicalPrompt, topic_table
 from llm_assets.evaluation.report import build_report
 from llm_assets.feedback import unassigned
-from llm_assets.feedback.log import Log, LogWriter
+from llm_assets.feedback.log import Log, LogKind, LogWriter
 from llm_assets.feedback.tables import feedback_table
 from llm_assets.installation import Installation
 from llm_assets.intervals import newcombe
 from llm_assets.manifest import ModelManifest
-from llm_assets.records import Feedback, FeedbackKind, Interaction
+from llm_assets.records import SHADOW_VARIANT, Feedback, FeedbackKind, Interaction
 from llm_assets.storage import Partition
 from tests.assets.materialize import Materialize
 from tests.installations import CANDIDATE, DESKS, VERSION
@@ -90,11 +91,27 @@ def records() -> tuple[list[Interaction], list[Feedback]]:
     return interactions, feedback
 
 
+def shadows(interactions: list[Interaction]) -> list[Interaction]:
+    """Return what a challenger answered to the first of them; one copy lost its user's name."""
+    seen = [
+        dataclasses.replace(
+            interaction,
+            variant=SHADOW_VARIANT,
+            model_version=CANDIDATE,
+            response=f"shadow of {interaction.response}",
+        )
+        for interaction in interactions[:6]
+    ]
+    unnamed = dataclasses.replace(seen[2], user_id=None, session_id=None)
+    return [*seen[:2], unnamed, *seen[3:]]
+
+
 def fill(installation: Installation, instance: dg.DagsterInstance) -> None:
     """Let the user's words get wherever they can."""
     register_base_models(installation)
     interactions, feedback = records()
     LogWriter(installation.interaction_log, lambda record: record).append(interactions)
+    LogWriter(installation.shadow_log, lambda record: record).append(shadows(interactions))
     LogWriter(installation.feedback_log, lambda record: record).append(feedback)
     for name, keys in (("application", ["helpdesk"]), ("model_version", [VERSION, CANDIDATE])):
         instance.add_dynamic_partitions(name, keys)
@@ -256,6 +273,6 @@ def lance_versions(home: Path) -> Iterator[tuple[Path, pl.DataFrame]]:
 
 def log_lines(home: Path) -> list[bytes]:
     """Return every line of the logs, sorted."""
-    logs = (Log.interactions(home), Log.feedback(home), unassigned.unassigned_log(home))
+    logs = (*(Log.of(kind, home) for kind in LogKind), unassigned.unassigned_log(home))
     segments = [path for log in logs for path in log.root.rglob("*.ndjson")]
     return sorted(line for path in segments for line in path.read_bytes().splitlines())

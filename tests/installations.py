@@ -1,11 +1,8 @@
 """Installations for tests: a home, and a small help desk on the tiny model."""
 
 import contextlib
-import json
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +50,6 @@ def helpdesk(base_model: Path, **sections: Any) -> dict[str, Any]:
             "compute": {"num_threads": 1},
         },
         "evaluation": {"min_samples": 5, "max_tokens": 4, "num_workers": 2},
-        "deployment": {"timeout_seconds": 5.0},
         **sections,
     }
 
@@ -96,34 +92,3 @@ def a_dagster_instance(installation: Installation) -> Iterator[dg.DagsterInstanc
     prepare_dagster_home(installation.settings)
     with dg.DagsterInstance.get() as instance:
         yield instance
-
-
-@contextlib.contextmanager
-def fake_endpoint(installation: Installation, *, follows: bool = True) -> Iterator[None]:
-    """Answer `/v1/models` at the installation's port.
-
-    If it `follows` every promotion takes effect at once, otherwise the first champion stays.
-    """
-    first = installation.registry.champion("helpdesk")
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            champion = installation.registry.champion("helpdesk") if follows else first
-            body = json.dumps({"data": [{"id": "helpdesk", "model_version": champion}]}).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    settings = installation.settings
-    with HTTPServer((settings.host, settings.port), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()

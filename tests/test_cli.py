@@ -155,7 +155,7 @@ def test_ingest_shows_its_progress_on_a_terminal(
     monkeypatch.setenv("TERM", "xterm")
     assert ingest(log_file) == 0
     captured = capsys.readouterr()
-    assert "bytes" in captured.err
+    assert "KiB" in captured.err
     assert captured.out.startswith("0 accepted, 3 duplicates")
 
 
@@ -197,6 +197,8 @@ def test_the_status_of_an_empty_home_is_clear(installation: Installation, capsys
         "is_served_here": True,
         "is_serving": False,
         "num_days": 0,
+        "rollout": None,
+        "incidents": [],
         "drift": [],
         "orphans": {"num": 0, "ids": []},
         "erased_data": [],

@@ -128,6 +128,7 @@ def test_every_sensor_is_on_from_the_start() -> None:
         "drift_sensor",
         "volume_sensor",
         "deploy_sensor",
+        "rollout_sensor",
         "registration_sensor",
     }
     assert all(s.default_status is dg.DefaultSensorStatus.RUNNING for s in sensors)

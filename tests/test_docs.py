@@ -93,7 +93,7 @@ def test_every_format_and_kind_of_feedback_is_documented() -> None:
 def test_the_examples_about_feedback_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docs" / "feedback.md").read_text()
     examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     installation = installation_in(tmp_path, "helpdesk")
     with a_process(installation) as (_, url):
         for example in examples:

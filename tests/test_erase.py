@@ -90,6 +90,8 @@ def run(*arguments: str) -> int:
 
 def test_nothing_of_the_user_is_left_under_the_home(platform: Platform) -> None:
     before = holding(platform.home, WORD)
+    logs = {"interactions", "shadows", "feedback", "unassigned"}
+    assert {place.split("/")[1] for place in before if place.startswith("log/")} == logs
     stores = {"log", "tables", "lance", "quarantine", "run", "reports", "archive"}
     assert {place.split("/")[0] for place in before} == stores
     outcome = platform.erase()
@@ -209,6 +211,7 @@ def test_every_version_that_the_data_reached_is_listed(platform: Platform) -> No
     # A line that is no valid record counts in the log.
     assert erasure.counts["log/interactions"] == 23
     assert erasure.counts["tables/interaction_logs"] == 22
+    assert erasure.counts["log/shadows"] == 3
     assert erasure.counts["curated_dataset"] == 21
     assert set(erasure.days["helpdesk"]) == {*(day.date() for day in DAYS), NOON.date()}
 
@@ -395,6 +398,7 @@ def test_a_preview_changes_nothing(platform: Platform, capsys: Capture) -> None:
     assert {path: path.read_bytes() for path in _files(platform.home)} == before
     output = capsys.readouterr().out
     assert "would erase the data of 1 user" in output
+    assert "      3  log/shadows\n" in output
     assert f"{CANDIDATE}: trained on" in output
 
 

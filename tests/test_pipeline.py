@@ -19,14 +19,7 @@ from llm_assets.manifest import ModelManifest
 from llm_assets.reproduce import reproduce_version
 from llm_assets.storage import Partition, sha256_of
 from tests.cycles import DAYS, PHRASES, SUBJECTS, add_partitions, execute, write_logs
-from tests.installations import (
-    CANDIDATE,
-    DESKS,
-    VERSION,
-    a_dagster_instance,
-    an_installation,
-    fake_endpoint,
-)
+from tests.installations import CANDIDATE, DESKS, VERSION, a_dagster_instance, an_installation
 
 
 @dataclass(frozen=True)
@@ -141,10 +134,7 @@ def test_training_again_from_the_manifest_gives_the_same_weights(cycle: Cycle) -
 def test_a_person_who_names_the_refused_version_cannot_deploy_it(cycle: Cycle) -> None:
     installation, now = cycle.installation, datetime.now(UTC)
     installation.registry.register("helpdesk", CANDIDATE, time=now, reason="by hand", run_id=None)
-    with (
-        fake_endpoint(installation),
-        pytest.raises(UserError, match=f"{CANDIDATE}: the gate refused it"),
-    ):
+    with pytest.raises(UserError, match=f"{CANDIDATE}: the gate refused it"):
         defs.resolve_job_def("deploy_newest").execute_in_process(
             instance=cycle.instance,
             partition_key="helpdesk",

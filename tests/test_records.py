@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from llm_assets.errors import UserError
 from llm_assets.records import (
     EARLIEST,
+    SHADOW_VARIANT,
     Feedback,
     FeedbackKind,
     Interaction,
@@ -127,6 +128,17 @@ def test_a_record_belongs_to_its_day_in_utc() -> None:
 def test_a_record_is_unique_by_its_own_id() -> None:
     assert an_interaction("r1").record_id == "r1"
     assert a_correction("f1", "r1", "money").record_id == "f1"
+
+
+def test_a_shadows_answer_is_another_record_than_the_one_that_the_user_saw() -> None:
+    assert an_interaction("r1", variant=SHADOW_VARIANT).record_id == "r1#shadow"
+
+
+def test_a_line_of_before_answers_were_cached_reads_on() -> None:
+    fields = json.loads(an_interaction("r1").to_json())
+    del fields["first_token_seconds"], fields["is_cached"]
+    interaction = Interaction.from_json(json.dumps(fields))
+    assert (interaction.first_token_seconds, interaction.is_cached) == (None, False)
 
 
 def test_records_do_not_change() -> None:

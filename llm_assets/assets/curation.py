@@ -11,6 +11,7 @@ from llm_assets.assets.feedback import feedback_logs, interaction_logs
 from llm_assets.assets.partitions import model_versions
 from llm_assets.curation.dataset import curate, shuffled_labels
 from llm_assets.curation.store import DatasetStore
+from llm_assets.deployment.incidents import golden_request_ids
 from llm_assets.installation import Installation
 from llm_assets.manifest import application_of
 from llm_assets.normalise import normalise
@@ -50,6 +51,7 @@ def curated_dataset(
         installation.interactions(application.name),
         installation.feedback(application.name),
         config=application.curation,
+        golden=golden_request_ids(installation.home, application.name),
     )
     if config.shuffle_labels:
         dataset = shuffled_labels(dataset, seed=application.training.seed)

@@ -2,23 +2,21 @@
 
 Belongs here: the assets of the group `deployment`. Three locks keep a candidate that the gate did
 not pass away from users: the blocking check on `eval_report`, the automation condition of
-`registered_model`, and `deploy`, which judges the report once more itself.
+`registered_model`, and `start`, which judges the report once more itself.
 """
 
-import time
 from datetime import UTC, datetime
 
 import dagster as dg
-import httpx
 
 from llm_assets.assets.evaluation import eval_report
 from llm_assets.assets.partitions import applications, model_versions
-from llm_assets.deployment.rollout import deploy
+from llm_assets.assets.transitions import transition_metadata
 from llm_assets.errors import UserError
-from llm_assets.evaluation.gate import gate
 from llm_assets.evaluation.report import EvalReport
 from llm_assets.installation import Installation
 from llm_assets.manifest import application_of
+from llm_assets.rollouts.by_hand import start
 
 
 @dg.asset(
@@ -67,43 +65,28 @@ def deployed_endpoint(
     installation: dg.ResourceParam[Installation],
     config: DeployConfig,
 ) -> dg.MaterializeResult:
-    """The model version that answers an application's users: one materialization a transition."""
+    """Who answers an application's users: one materialization a transition of its rollouts.
+
+    A run starts the rollout of a version; what comes then happens beside the gateway, where it
+    takes seconds, and `rollout_sensor` tells it here.
+    """
     name = context.partition_key
-    application = installation.application(name)
-    version = config.model_version or installation.registry.entry(name).versions[-1]
-    url = installation.settings.endpoint_url
-    if _served_version(url, name) is None:
-        raise UserError(f"{url} does not answer for {name!r}; start it with `llm-assets up`")
-    report = EvalReport.read(installation.report(version))
-    deployment = deploy(
-        name,
-        version,
-        verdict=gate(report, config=application.evaluation),
-        registry=installation.registry,
-        probe=lambda: _served_version(url, name),
-        clock=lambda: datetime.now(UTC),
-        sleep=time.sleep,
-        timeout_seconds=application.deployment.timeout_seconds,
-        reason=f"gate passed: {report.difference:+.3f} over {report.champion.model_version}",
-        run_id=context.run.run_id,
+    version = config.model_version or _newest(installation, name)
+    start(installation, version, reason=None, run_id=context.run.run_id)
+    # Not the last one: the loop beside the gateway may have gone on already, and tells it itself.
+    number, transition = next(
+        (number, transition)
+        for number, transition in reversed(list(enumerate(installation.registry.history(name))))
+        if transition.model_version == version and transition.action in ("start", "promote")
     )
     return dg.MaterializeResult(
-        metadata={
-            "model_version": version,
-            "previous": deployment.previous or "none",
-            "seconds_to_serve": deployment.seconds,
-            "accuracy": report.candidate.accuracy,
-            "url": dg.MetadataValue.url(f"{url}/v1"),
-        },
+        metadata=transition_metadata(installation, name, number, transition),
         data_version=dg.DataVersion(version),
     )
 
 
-def _served_version(endpoint_url: str, application: str) -> str | None:
-    """Return which version the endpoint answers with, or None where it does not answer."""
-    try:
-        models = httpx.get(f"{endpoint_url}/v1/models", timeout=5).raise_for_status().json()
-    except httpx.HTTPError:
-        return None
-    served = {model["id"]: model["model_version"] for model in models["data"]}
-    return served.get(application)
+def _newest(installation: Installation, application: str) -> str:
+    versions = installation.registry.entry(application).versions
+    if not versions:
+        raise UserError(f"application {application!r}: has no registered version to deploy")
+    return versions[-1]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 from llm_assets.curation.config import CurationConfig
 from llm_assets.curation.judged import JUDGED_SCHEMA, judge, pairs
 from llm_assets.curation.split import split_of
-from llm_assets.curation.votes import collect_votes
+from llm_assets.curation.votes import collect_votes, normalised
 from llm_assets.errors import UserError
 
 DATASET_SCHEMA = pl.Schema(
@@ -83,7 +84,11 @@ _SPLITS = ("train", "validation", "holdout")
 
 
 def curate(
-    interactions: pl.DataFrame, feedback: pl.DataFrame, *, config: CurationConfig
+    interactions: pl.DataFrame,
+    feedback: pl.DataFrame,
+    *,
+    config: CurationConfig,
+    golden: Collection[str] = (),
 ) -> Dataset:
     """Make a dataset out of corrections, preferences and thumbs.
 
@@ -93,10 +98,13 @@ def curate(
     with the same normalised prompt (see `normalise`: thin, it finds no paraphrases) are one row;
     where they want different answers the majority wins, then a correction, then the newest. The
     row names all requests and feedback behind the winning answer. What was said against answers
-    counts in `judge` only.
+    counts in `judge` only. Prompts of `golden` requests, which a version that was rolled back had
+    failed at, are held out whatever their split would be.
     """
     said, left_out = collect_votes(interactions, feedback, config=config)
-    judged, left_out_judged = judge(said, config=config)
+    failed = interactions.filter(pl.col("request_id").is_in(list(golden)))
+    held_out = frozenset(normalised(failed["prompt"]))
+    judged, left_out_judged = judge(said, config=config, held_out=held_out)
     votes = said.filter("is_desirable")
     answers = votes.group_by("key", "answer").agg(
         num_votes=pl.len(),
@@ -113,7 +121,7 @@ def curate(
     winners = ranked.unique("key", keep="first", maintain_order=True)
     kept = winners.sort("newest", "key", descending=[True, False]).head(config.max_rows)
     conflicting = answers.group_by("key").len().filter(pl.col("len") > 1)
-    splits = [split_of(key, config=config) for key in kept["key"].to_list()]
+    splits = [split_of(key, config=config, held_out=held_out) for key in kept["key"].to_list()]
     rows = kept.with_columns(
         split=pl.Series(splits, dtype=pl.String),
         source=pl.when(pl.col("num_corrections") > 0)

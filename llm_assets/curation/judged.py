@@ -1,5 +1,7 @@
 """The judged answers: each with whether users wanted it, for tuning that learns from both kinds."""
 
+from collections.abc import Collection
+
 import polars as pl
 
 from llm_assets.curation.config import CurationConfig
@@ -31,7 +33,9 @@ PAIRS_SCHEMA = pl.Schema(
 _MAX_PAIRS_PER_PROMPT = 4
 
 
-def judge(votes: pl.DataFrame, *, config: CurationConfig) -> tuple[pl.DataFrame, dict[str, int]]:
+def judge(
+    votes: pl.DataFrame, *, config: CurationConfig, held_out: Collection[str] = frozenset()
+) -> tuple[pl.DataFrame, dict[str, int]]:
     """Return each answer with what most users said of it, and how many were left out and why.
 
     `votes` are those of `collect_votes`. An answer as many were for as against is left out. The
@@ -51,7 +55,7 @@ def judge(votes: pl.DataFrame, *, config: CurationConfig) -> tuple[pl.DataFrame,
     settled = most.filter(pl.len().over(answer) == 1)
     newest_first = settled.sort("newest", *answer, descending=[True, False, False])
     kept = newest_first.head(config.max_rows)
-    splits = [split_of(key, config=config) for key in kept["key"].to_list()]
+    splits = [split_of(key, config=config, held_out=held_out) for key in kept["key"].to_list()]
     judged = kept.with_columns(split=pl.Series(splits, dtype=pl.String)).sort(answer)
     return judged.select(JUDGED_SCHEMA.names()).match_to_schema(JUDGED_SCHEMA), {
         "num_tied_answers": (most.height - settled.height) // 2,

@@ -27,6 +27,7 @@ from llm_assets.demo.questions import load_questions
 from llm_assets.demo.replay import Outcome, replay
 from llm_assets.demo.summary import Summary, summarise
 from llm_assets.demo.traffic import FULL, SMALL, PlannedRequest, plan_traffic
+from llm_assets.demo.trial import ask_until, new_users
 from llm_assets.errors import UserError
 from llm_assets.installation import Installation
 from llm_assets.serving.process import Child
@@ -35,6 +36,7 @@ from llm_assets.settings import Settings
 APPLICATION = "helpdesk"
 _FIRST, _SECOND, _BAD = (f"{APPLICATION}-v{number:04d}" for number in (1, 2, 3))
 _SEED = 0
+_MAX_TRIAL_REQUESTS = 2000
 _PLANS = {"full": FULL, "small": SMALL}
 
 # Seconds of each stage on two idle cores; only the estimate of the time left depends on them.
@@ -45,7 +47,7 @@ _EXPECTED = {
         "replay the new days": 50,
         "notice drift": 35,
         "improve": 180,
-        "deploy": 15,
+        "roll out": 70,
         "refuse a bad candidate": 180,
     },
     "small": {
@@ -54,7 +56,7 @@ _EXPECTED = {
         "replay the new days": 25,
         "notice drift": 30,
         "improve": 75,
-        "deploy": 15,
+        "roll out": 60,
         "refuse a bad candidate": 60,
     },
 }
@@ -114,10 +116,9 @@ class _Demo:
                 raise UserError(
                     f"the cycle {_SECOND} ended with {run.status.value}; see {self._logs}"
                 )
-        with progress.stage("deploy"):
-            self._wait(
-                lambda: served_version(settings, APPLICATION) == _SECOND, 180, f"{_SECOND} to serve"
-            )
+        with progress.stage("roll out"):
+            self._wait(self._has_rollout, 120, f"the rollout of {_SECOND}")
+            trial = self._ask_new_users()
         with progress.stage("refuse a bad candidate"):
             self._launch_bad_candidate()
             bad_run = self._wait_for_run(_BAD, 900)
@@ -132,6 +133,7 @@ class _Demo:
             steps=step_seconds(self.instance, run.run_id),
             num_requests=len(outcomes),
             num_right=sum(outcome.is_right for outcome in outcomes),
+            num_trial_requests=len(trial),
         )
 
     @property
@@ -146,6 +148,32 @@ class _Demo:
             requests,
             application=APPLICATION,
             base_url=self.settings.endpoint_url,
+            progress=show,
+        )
+
+    def _has_rollout(self) -> bool:
+        return Installation(self.settings).registry.entry(APPLICATION).rollout is not None
+
+    def _ask_new_users(self) -> list[Outcome]:
+        """Be the users of the rollout until the candidate serves all of them."""
+        installation = Installation(self.settings)
+
+        def is_decided() -> bool:
+            entry = installation.registry.entry(APPLICATION)
+            if entry.rollout is None and entry.champion != _SECOND:
+                raise UserError(f"{_SECOND} was rolled back: {entry.rolled_back.get(_SECOND)}")
+            return served_version(self.settings, APPLICATION) == _SECOND
+
+        def show(num: int) -> None:
+            rollout = installation.registry.entry(APPLICATION).rollout
+            self.progress.show(f"{rollout.step if rollout else 'promoted'}, {num} questions")
+
+        return ask_until(
+            is_decided,
+            new_users(load_questions(seed=_SEED), seed=_SEED),
+            application=APPLICATION,
+            base_url=self.settings.endpoint_url,
+            max_requests=_MAX_TRIAL_REQUESTS,
             progress=show,
         )
 

@@ -1,10 +1,11 @@
 """The table at the end of the demonstration: every number is read from what the run left."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from llm_assets.curation.store import DatasetStore
+from llm_assets.deployment.registry import Transition
 from llm_assets.evaluation.gate import gate
 from llm_assets.evaluation.report import EvalReport, ModelScore
 from llm_assets.installation import Installation
@@ -28,6 +29,8 @@ class Summary:
     rows: dict[str, int]
     num_requests: int
     num_right: int
+    rollout: str
+    num_trial_requests: int
     bad_candidate: str
     is_bad_refused: bool
     bad_reason: str
@@ -57,6 +60,7 @@ class Summary:
             "replayed": f"{self.num_requests} questions, {self.num_right} answered right",
             "noticed": self.cause,
             "training data": rows,
+            "rollout": f"{self.rollout}; {self.num_trial_requests} questions of new users",
             "bad candidate": f"{self.bad_candidate} "
             + ("refused: " if self.is_bad_refused else "NOT REFUSED: ")
             + self.bad_reason,
@@ -78,6 +82,7 @@ def summarise(
     steps: Mapping[str, float],
     num_requests: int,
     num_right: int,
+    num_trial_requests: int,
 ) -> Summary:
     """Gather the table from the reports, the dataset, and the registry."""
     first, second, bad = versions
@@ -104,6 +109,8 @@ def summarise(
         },
         num_requests=num_requests,
         num_right=num_right,
+        rollout=_rollout(installation.registry.history(application), second),
+        num_trial_requests=num_trial_requests,
         bad_candidate=bad,
         is_bad_refused=is_bad_refused,
         bad_reason=gate(bad_report, config=config).reasons[0],
@@ -111,6 +118,15 @@ def summarise(
         steps=dict(steps),
         ui_url=installation.settings.ui_url,
     )
+
+
+def _rollout(history: Sequence[Transition], version: str) -> str:
+    """Return the steps that a version took, and the seconds until it was the champion."""
+    own = [step for step in history if step.model_version == version and step.action != "register"]
+    steps = [str(t.step) for t in own if t.step is not None and t.action in ("start", "advance")]
+    seconds = (own[-1].time - own[0].time).total_seconds()
+    last = "promoted" if own[-1].action == "promote" else own[-1].action
+    return f"{' → '.join([*steps, last])} in {seconds:.0f} s"
 
 
 def _accuracy(score: ModelScore, n: int) -> str:

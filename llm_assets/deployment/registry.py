@@ -1,8 +1,12 @@
-"""The registry: which model versions exist, which one is the champion, and who served when."""
+"""The registry: which model versions exist, which one is the champion, and who served when.
+
+It holds the rollout in progress as well, so that a promotion ends its rollout in the same write:
+whatever is killed, champion and rollout never contradict each other.
+"""
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -12,23 +16,69 @@ from typing import Literal
 import pydantic
 from pydantic.dataclasses import dataclass
 
+from llm_assets.deployment.steps import Step
 from llm_assets.errors import UserError
 from llm_assets.json_file import read_json, write_json
+from llm_assets.routing import Split
 
-Action = Literal["register", "promote", "roll_back"]
+# `reject` ends a rollout and leaves the champion; `roll_back` takes a promotion back.
+Action = Literal["register", "promote", "roll_back", "start", "advance", "hold", "alert", "reject"]
 
 _STRICT = pydantic.ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Transition:
-    """One line of an application's history."""
+    """One line of an application's history.
+
+    Of a rollout `step` is the step that it is in from then on, and `evidence` the name under which
+    what decided was kept.
+    """
 
     time: datetime
     model_version: str
     action: Action
     reason: str
     run_id: str | None = None
+    step: Step | None = None
+    evidence: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Rollout:
+    """A challenger on its way through the steps; `since` is when the present one began.
+
+    `share` replaces the step's share of users where evidence moved it. A rollout that holds waits
+    for evidence that decides; `holding_since` tells since when.
+    """
+
+    rollout_id: str
+    challenger: str
+    steps: tuple[Step, ...]
+    started_at: datetime
+    since: datetime
+    position: int = 0
+    share: float | None = None
+    holding_since: datetime | None = None
+    has_alerted: bool = False
+
+    @property
+    def step(self) -> Step:
+        """The present step."""
+        return self.steps[self.position]
+
+    def at_next_step(self, now: datetime) -> "Rollout | None":
+        """Return the rollout in its next step, or None after the last one."""
+        if self.position + 1 == len(self.steps):
+            return None
+        return replace(
+            self,
+            position=self.position + 1,
+            since=now,
+            share=None,
+            holding_since=None,
+            has_alerted=False,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -37,7 +87,50 @@ class Entry:
 
     versions: tuple[str, ...] = ()
     champion: str | None = None
+    rollout: Rollout | None = None
     history: tuple[Transition, ...] = ()
+
+    @property
+    def split(self) -> Split | None:
+        """Who shall answer the users now, or None before there is a champion."""
+        if self.champion is None:
+            return None
+        if self.rollout is None:
+            return Split(champion=self.champion)
+        step = self.rollout.step
+        return Split(
+            champion=self.champion,
+            challenger=self.rollout.challenger,
+            share=step.share if self.rollout.share is None else self.rollout.share,
+            mirrored=step.mirrored,
+            trial=step.stage,
+            salt=self.rollout.rollout_id,
+        )
+
+    @property
+    def untried(self) -> str | None:
+        """The newest version, if it is not the champion and was never on trial."""
+        newest = self.versions[-1] if self.versions else None
+        tried = {t.model_version for t in self.history if t.action != "register"}
+        return None if newest in (self.champion, *tried) else newest
+
+    @property
+    def rolled_back(self) -> dict[str, str]:
+        """The versions that were rolled back, on trial or as champion, each with the reason.
+
+        One that was promoted since is none of them.
+        """
+        found: dict[str, str] = {}
+        standing: list[str] = []
+        for transition in self.history:
+            if transition.action == "promote":
+                standing.append(transition.model_version)
+                found.pop(transition.model_version, None)
+            elif transition.action == "roll_back":
+                found[standing.pop()] = transition.reason
+            elif transition.action == "reject":
+                found[transition.model_version] = transition.reason
+        return found
 
 
 @dataclass(frozen=True)
@@ -67,7 +160,7 @@ class Registry:
         """Return the champion at a time, or None if there was none yet."""
         served = None
         for transition in self.history(application):
-            if transition.action != "register" and transition.time <= time:
+            if transition.action in ("promote", "roll_back") and transition.time <= time:
                 served = transition.model_version
         return served
 
@@ -83,23 +176,123 @@ class Registry:
             )
             self._write(application, replace(entry, versions=(*entry.versions, version)), step)
 
+    def begin(
+        self,
+        application: str,
+        version: str,
+        *,
+        steps: tuple[Step, ...],
+        time: datetime,
+        reason: str,
+        run_id: str | None = None,
+        is_again: bool = False,
+    ) -> None:
+        """Start the rollout of a registered version, or promote it if there are no steps.
+
+        Starting the rollout that runs changes nothing. A version that was rolled back stays back
+        unless `is_again` says that a person wants it.
+
+        Raises:
+            UserError: the version is not registered, is the champion, or was rolled back; or the
+                rollout of another version runs, or there is no champion that it could challenge.
+        """
+        with self._changing(application) as entry:
+            _require_registered(application, version, entry)
+            if entry.champion is None:
+                raise UserError(f"application {application!r} has no champion to challenge yet")
+            if entry.rollout is not None:
+                if entry.rollout.challenger == version:
+                    return
+                raise UserError(
+                    f"{version}: the rollout of {entry.rollout.challenger} is in its step "
+                    f"{entry.rollout.step}; only one runs at a time"
+                )
+            if version == entry.champion:
+                raise UserError(f"{version}: is the champion already")
+            if version in entry.rolled_back and not is_again:
+                raise UserError(f"{version}: was rolled back: {entry.rolled_back[version]}")
+            step = Transition(
+                time=time,
+                model_version=version,
+                action="start" if steps else "promote",
+                reason=reason,
+                run_id=run_id,
+                step=steps[0] if steps else None,
+            )
+            if steps:
+                rollout = Rollout(
+                    rollout_id=f"{version}@{time:%Y%m%dT%H%M%S.%f}",
+                    challenger=version,
+                    steps=steps,
+                    started_at=time,
+                    since=time,
+                )
+                entry = replace(entry, rollout=rollout)
+            else:
+                entry = replace(entry, champion=version)
+            self._write(application, entry, step)
+
+    def move(
+        self,
+        application: str,
+        before: Rollout,
+        after: Rollout | None,
+        *,
+        action: Literal["advance", "hold", "alert", "promote", "reject"],
+        time: datetime,
+        reason: str,
+        evidence: str | None = None,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> bool:
+        """Put `after` in the place of `before`; `promote` and `reject` end the rollout.
+
+        Returns whether it did: not if the rollout was moved by somebody else meanwhile. `prepare`
+        is called before it is written, and only if it is going to be.
+        """
+        assert (after is None) == (action in ("promote", "reject"))
+        with self._changing(application) as entry:
+            if entry.rollout != before:
+                return False
+            prepare()
+            step = Transition(
+                time=time,
+                model_version=before.challenger,
+                action=action,
+                reason=reason,
+                step=after.step if after else None,
+                evidence=evidence,
+            )
+            champion = before.challenger if action == "promote" else entry.champion
+            self._write(application, replace(entry, champion=champion, rollout=after), step)
+            return True
+
+    def set_share(self, application: str, before: Rollout, share: float) -> bool:
+        """Give the challenger another share of the users within its step; no transition."""
+        with self._changing(application) as entry:
+            if entry.rollout != before:
+                return False
+            moved = replace(entry, rollout=replace(before, share=share))
+            write_json(self.root / f"{application}.json", moved)
+            return True
+
     def promote(
         self, application: str, version: str, *, time: datetime, reason: str, run_id: str | None
     ) -> None:
         """Make a registered version the champion; promoting the champion changes nothing.
 
         Raises:
-            UserError: the version is not registered.
+            UserError: the version is not registered, or the rollout of another one runs.
         """
         with self._changing(application) as entry:
-            if version not in entry.versions:
-                raise UserError(f"{version}: not registered for application {application!r}")
+            _require_registered(application, version, entry)
             if version == entry.champion:
                 return
+            if entry.rollout is not None and entry.rollout.challenger != version:
+                raise UserError(f"{version}: the rollout of {entry.rollout.challenger} runs")
             step = Transition(
                 time=time, model_version=version, action="promote", reason=reason, run_id=run_id
             )
-            self._write(application, replace(entry, champion=version), step)
+            self._write(application, replace(entry, champion=version, rollout=None), step)
 
     def roll_back(
         self, application: str, *, time: datetime, reason: str, run_id: str | None = None
@@ -109,9 +302,11 @@ class Registry:
         Each roll-back takes back one promotion, so rolling back twice goes two promotions back.
 
         Raises:
-            UserError: there is no earlier champion.
+            UserError: there is no earlier champion, or a rollout runs, which has to end first.
         """
         with self._changing(application) as entry:
+            if entry.rollout is not None:
+                raise UserError(f"{application}: the rollout of {entry.rollout.challenger} runs")
             champions = champions_in(entry.history)
             if len(champions) < 2:
                 raise UserError(f"application {application!r} has no earlier champion to return to")
@@ -136,6 +331,11 @@ class Registry:
             yield self.entry(application)
         finally:
             os.close(lock)
+
+
+def _require_registered(application: str, version: str, entry: Entry) -> None:
+    if version not in entry.versions:
+        raise UserError(f"{version}: not registered for application {application!r}")
 
 
 def champions_in(history: tuple[Transition, ...]) -> list[str]:

@@ -134,6 +134,7 @@ def record_stores(home: Installation) -> list[RecordStore]:
     """Return the stores of an installation that keep records; the logs come first."""
     logs = [
         LogStore("log/interactions", home.interaction_log),
+        LogStore("log/shadows", home.shadow_log),
         LogStore("log/feedback", home.feedback_log),
         LogStore("log/unassigned", unassigned.unassigned_log(home.home)),
     ]

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 from llm_assets.errors import UserError
 from llm_assets.feedback import unassigned
 from llm_assets.feedback.known_ids import KnownIds
-from llm_assets.feedback.log import Log, LogWriter, Record
+from llm_assets.feedback.log import Log, LogKind, LogWriter, Record
 from llm_assets.records import Feedback, Interaction
 
 MAX_WAITING_RECORDS = 20_000
@@ -64,6 +64,7 @@ class _Batch:
 class Collector:
     """Accepts records once: a repeated id is acknowledged and not written again.
 
+    A shadow's answers go to a log of their own, where no feedback finds them.
     Feedback under the application `unassigned.APPLICATION` is kept until its request arrives and
     tells its application. `on_accepted` is called in the thread that writes.
     """
@@ -73,9 +74,8 @@ class Collector:
     ) -> None:
         self._home = home
         self._scrub = scrub
-        self._interactions, self._feedback = Log.interactions(home), Log.feedback(home)
-        self._interaction_writer = LogWriter(self._interactions, scrub)
-        self._feedback_writer = LogWriter(self._feedback, scrub)
+        self._logs = {kind: Log.of(kind, home) for kind in LogKind}
+        self._writers = {kind: LogWriter(log, scrub) for kind, log in self._logs.items()}
         self._unassigned_writer = LogWriter(unassigned.unassigned_log(home), scrub)
         self._on_accepted = on_accepted
         self._known = KnownIds(scrub.pseudonym)
@@ -89,8 +89,8 @@ class Collector:
 
     def load(self) -> None:
         """Read back the ids that the log holds, and end the moves that a crash interrupted."""
-        self._known.load(self._interactions)
-        self._known.load(self._feedback)
+        for kind, log in self._logs.items():
+            self._known.load(kind, log)
         for feedback in unassigned.read(self._home):
             key = self._known.key_of(feedback)
             if key in self._known:
@@ -171,7 +171,7 @@ class Collector:
 
         A partition is written as a whole or not at all, so what failed may be sent again.
         """
-        partitions: dict[tuple[str, object], dict[bytes, Record]] = defaultdict(dict)
+        partitions: dict[tuple[object, ...], dict[bytes, Record]] = defaultdict(dict)
         failures: dict[bytes, Exception] = {}
         num_free = unassigned.MAX_UNASSIGNED - self._num_pending.total()
         for key, record in records.items():
@@ -186,19 +186,16 @@ class Collector:
                         f"({unassigned.MAX_UNASSIGNED}) waits for its request already"
                     )
                     continue
-            partitions[record.application, record.date][key] = record
+            partitions[LogKind.of(record), record.application, record.date][key] = record
         for partition in partitions.values():
             failures |= self._append_partition(partition)
         return failures
 
     def _append_partition(self, records: Mapping[bytes, Record]) -> dict[bytes, Exception]:
         first = next(iter(records.values()))
-        if isinstance(first, Interaction):
-            writer = self._interaction_writer
-        elif first.application == unassigned.APPLICATION:
+        writer = self._writers[LogKind.of(first)]
+        if isinstance(first, Feedback) and first.application == unassigned.APPLICATION:
             writer = self._unassigned_writer
-        else:
-            writer = self._feedback_writer
         try:
             writer.append(records.values())
         except OSError as error:
@@ -225,7 +222,7 @@ class Collector:
     def _remember(self, key: bytes, record: Record) -> None:
         self._known.add(record, key)
         if isinstance(record, Interaction):
-            if self._num_pending:
+            if self._num_pending and LogKind.of(record) is LogKind.INTERACTIONS:
                 ids = map(self._scrub.pseudonym, (record.request_id, *record.aliases))
                 self._has_arrived |= any(request_id in self._num_pending for request_id in ids)
         elif record.application == unassigned.APPLICATION:

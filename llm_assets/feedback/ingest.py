@@ -23,8 +23,7 @@ from llm_assets.feedback.ingestion.report import IngestReport
 from llm_assets.feedback.ingestion.rows import Day, RowReader, Rows, digest_of
 from llm_assets.feedback.ingestion.units import Chunk, Problem, split
 from llm_assets.feedback.ingestion.workers import Workers
-from llm_assets.feedback.log import Log, LogWriter, Record, Scrub
-from llm_assets.records import Feedback, Interaction
+from llm_assets.feedback.log import Log, LogKind, LogWriter, Record, Scrub
 from llm_assets.storage import Partition
 
 _BATCH_BYTES = 32 * 2**20
@@ -144,11 +143,11 @@ class _Batch:
     def __init__(self, application: str, home: Path, report: IngestReport) -> None:
         self._application = application
         self._report = report
-        self._logs = {Interaction: Log.interactions(home), Feedback: Log.feedback(home)}
+        self._logs = {kind: Log.of(kind, home) for kind in LogKind}
         # The rows were cleaned already, so nothing that needs cleaning is appended here.
         self._writers = {kind: LogWriter(log, _refuse) for kind, log in self._logs.items()}
         self._known = IdsByDay(self._digests)
-        self._lines: defaultdict[type[Record], defaultdict[Partition, list[bytes]]]
+        self._lines: defaultdict[LogKind, defaultdict[Partition, list[bytes]]]
         self._lines = defaultdict(lambda: defaultdict(list))
         self._num_lines = 0
         self._num_bytes = 0

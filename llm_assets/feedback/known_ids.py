@@ -3,17 +3,18 @@
 import hashlib
 from collections.abc import Callable, Iterable
 
-from llm_assets.feedback.log import Log, Record
-from llm_assets.records import Feedback, Interaction
+from llm_assets.feedback.log import Log, LogKind, Record
+from llm_assets.records import Feedback, interaction_id
 
-_KINDS = {Interaction: b"r", Feedback: b"f"}
+_KINDS = {LogKind.INTERACTIONS: b"r", LogKind.SHADOWS: b"s", LogKind.FEEDBACK: b"f"}
 
 
 class KnownIds:
     """The ids of interactions, each with its application and aliases, and those of feedback.
 
-    An id is kept as 16 bytes of its hash; `pseudonym` returns an id as the log stores it. A million
-    ids take 100 MB of memory and 3 s of CPU to load.
+    Those of a shadow's answers are kept apart, because feedback speaks of what a user saw. An id is
+    kept as 16 bytes of its hash; `pseudonym` returns an id as the log stores it. A million ids take
+    100 MB of memory and 3 s of CPU to load.
     """
 
     def __init__(self, pseudonym: Callable[[str], str]) -> None:
@@ -29,12 +30,16 @@ class KnownIds:
 
     def key_of(self, record: Record) -> bytes:
         """Return what a record is known by, also before it was cleaned."""
-        return _digest(_KINDS[type(record)], self._pseudonym(record.record_id))
+        if isinstance(record, Feedback):
+            stored = self._pseudonym(record.feedback_id)
+        else:
+            stored = interaction_id(self._pseudonym(record.request_id), record.variant)
+        return _digest(_KINDS[LogKind.of(record)], stored)
 
     def add(self, record: Record, key: bytes) -> None:
         """Remember a record."""
-        aliases = record.aliases if isinstance(record, Interaction) else ()
-        self._add(key, map(self._pseudonym, aliases), self._number(record.application))
+        aliases = () if isinstance(record, Feedback) else map(self._pseudonym, record.aliases)
+        self._add(LogKind.of(record), key, aliases, self._number(record.application))
 
     def application_of(self, request_id: str) -> str | None:
         """Return whose request an id or alias is."""
@@ -45,18 +50,18 @@ class KnownIds:
                 return self._applications[number]
         return None
 
-    def load(self, log: Log) -> None:
+    def load(self, kind: LogKind, log: Log) -> None:
         """Remember what a log holds. Lines that cannot be read are passed over, as readers do."""
-        kind = _KINDS[log.record]
         for partition in log.partitions():
             number = self._number(partition.application)
             for ids in log.ids(partition):
-                self._add(_digest(kind, ids.record_id), ids.aliases, number)
+                self._add(kind, _digest(_KINDS[kind], ids.record_id), ids.aliases, number)
 
-    def _add(self, key: bytes, aliases: Iterable[str], number: int) -> None:
+    def _add(self, kind: LogKind, key: bytes, aliases: Iterable[str], number: int) -> None:
         self._ids[key] = number
-        for alias in aliases:
-            self._ids[_digest(b"a", alias)] = number
+        if kind is LogKind.INTERACTIONS:
+            for alias in aliases:
+                self._ids[_digest(b"a", alias)] = number
 
     def _number(self, application: str) -> int:
         if application not in self._applications:

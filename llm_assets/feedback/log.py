@@ -2,11 +2,15 @@
 
     log/<kind>/application=<name>/date=<day>/<segment>.ndjson
 
+Answers of a shadow, which no user saw, lie in a log of their own, so that nothing that is made of
+what users got holds them.
+
 A segment has one writer, which only appends. A line without its newline was torn by a crash and
 never acknowledged, so readers pass over it. The writer is the only way to the disk, and it cleans
 each record of personal data first. Who rewrites segments holds the log's lock alone meanwhile.
 """
 
+import enum
 import os
 import secrets
 from collections import defaultdict
@@ -18,7 +22,7 @@ from typing import NamedTuple
 import msgspec
 
 from llm_assets.errors import UserError
-from llm_assets.records import Feedback, Interaction
+from llm_assets.records import SHADOW_VARIANT, Feedback, Interaction, interaction_id
 from llm_assets.storage import Partition, locked, partitions_under, write_atomically
 
 Record = Interaction | Feedback
@@ -26,6 +30,21 @@ Scrub = Callable[[Record], Record]
 
 _SEGMENT_BYTES = 64 * 2**20
 _LOCK = ".lock"
+
+
+class LogKind(enum.StrEnum):
+    """What records a log is for, by the name of its folder."""
+
+    INTERACTIONS = "interactions"
+    SHADOWS = "shadows"
+    FEEDBACK = "feedback"
+
+    @classmethod
+    def of(cls, record: Record) -> "LogKind":
+        """Return the kind of log that a record belongs in."""
+        if isinstance(record, Feedback):
+            return cls.FEEDBACK
+        return cls.SHADOWS if record.variant == SHADOW_VARIANT else cls.INTERACTIONS
 
 
 def complete_lines(segment: Path) -> Iterator[tuple[int, bytes]]:
@@ -57,6 +76,7 @@ class Ids(NamedTuple):
 
 class _InteractionIds(msgspec.Struct):
     request_id: str
+    variant: str = ""
     aliases: list[str] = []
 
 
@@ -72,14 +92,24 @@ class Log:
     record: type[Interaction] | type[Feedback]
 
     @classmethod
+    def of(cls, kind: LogKind, home: Path) -> "Log":
+        """Return a log of an installation."""
+        return cls(home / "log" / kind, Feedback if kind is LogKind.FEEDBACK else Interaction)
+
+    @classmethod
     def interactions(cls, home: Path) -> "Log":
-        """Return the log of interactions of an installation."""
-        return cls(home / "log" / "interactions", Interaction)
+        """Return the log of interactions of an installation; it holds none of a shadow."""
+        return cls.of(LogKind.INTERACTIONS, home)
+
+    @classmethod
+    def shadows(cls, home: Path) -> "Log":
+        """Return the log of the answers that challengers gave as a shadow."""
+        return cls.of(LogKind.SHADOWS, home)
 
     @classmethod
     def feedback(cls, home: Path) -> "Log":
         """Return the log of feedback of an installation."""
-        return cls(home / "log" / "feedback", Feedback)
+        return cls.of(LogKind.FEEDBACK, home)
 
     def partitions(self) -> list[Partition]:
         """Return every application and day that has records, in that order."""
@@ -119,7 +149,7 @@ class Log:
                 except (msgspec.DecodeError, UnicodeDecodeError):
                     continue
                 if isinstance(ids, _InteractionIds):
-                    yield Ids(ids.request_id, ids.aliases)
+                    yield Ids(interaction_id(ids.request_id, ids.variant), ids.aliases)
                 else:
                     yield Ids(ids.feedback_id)
 

@@ -32,6 +32,8 @@ INTERACTION_SCHEMA = pl.Schema(
         "num_response_tokens": pl.Int64,
         "aliases": pl.List(pl.String),
         "confidence": pl.Float64,
+        "first_token_seconds": pl.Float64,
+        "is_cached": pl.Boolean,
     }
 )
 

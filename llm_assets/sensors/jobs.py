@@ -60,7 +60,7 @@ improvement_cycle = dg.define_asset_job(
 deploy_newest = dg.define_asset_job(
     "deploy_newest",
     selection=[deployment.deployed_endpoint],
-    description="Put the newest registered version in front of the users.",
+    description="Start the rollout of the newest registered version.",
 )
 
 JOBS = [daily_logs, first_baseline, rescore_drift, improvement_cycle, deploy_newest]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from llm_assets.errors import UserError
-from llm_assets.records import first_problem
+from llm_assets.records import EARLIEST, first_problem
 from llm_assets.serving.spec import ModelServerSpec
 
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -119,7 +119,7 @@ class ChatRequest(pydantic.BaseModel):
         """Return the time that a replay gives in `metadata.timestamp`, or None.
 
         Raises:
-            UserError: it is not ISO 8601 with an offset from UTC.
+            UserError: it is not ISO 8601 with an offset from UTC, or before any record may be.
         """
         text = self.metadata.get("timestamp")
         if text is None:
@@ -132,6 +132,8 @@ class ChatRequest(pydantic.BaseModel):
             raise UserError(
                 f"metadata.timestamp: must be ISO 8601 with an offset from UTC, got {text[:60]!r}"
             )
+        if time < EARLIEST:
+            raise UserError(f"metadata.timestamp: must not be before {EARLIEST:%Y-%m-%d}")
         return time
 
 
@@ -163,8 +165,14 @@ def check_limits(request: ChatRequest, spec: ModelServerSpec) -> None:
         raise UserError("messages: there must be a message of the user that is not empty")
 
 
-def engine_request(request: ChatRequest, spec: ModelServerSpec) -> Mapping[str, Any]:
-    """Return what the engine is asked: the application's system prompt and limits applied."""
+def engine_request(
+    request: ChatRequest, spec: ModelServerSpec, *, use_prefix_cache: bool
+) -> Mapping[str, Any]:
+    """Return what the engine is asked: the application's system prompt and limits applied.
+
+    The engine compares a prompt with the last one of the slot that takes it; with
+    `use_prefix_cache` it does not work through their common beginning again.
+    """
     messages = request.conversation
     if spec.system_prompt and messages[0]["role"] not in ("system", "developer"):
         messages = [{"role": "system", "content": spec.system_prompt}, *messages]
@@ -177,6 +185,7 @@ def engine_request(request: ChatRequest, spec: ModelServerSpec) -> Mapping[str, 
         "max_tokens": min(asked, spec.serving.max_tokens),
         "temperature": 0.0 if request.temperature is None else request.temperature,
         "stream": bool(request.stream),
+        "cache_prompt": use_prefix_cache,
     }
     if request.stream:
         body["stream_options"] = {"include_usage": True}

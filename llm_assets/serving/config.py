@@ -19,6 +19,17 @@ class ServingConfig(Config):
     `trust_client_time` lets a replay of old traffic say when each request happened, in
     `metadata.timestamp`; leave it off where clients are strangers. `record_confidence` keeps with
     each answer how sure the model was of it; clients see none of it.
+
+    Beyond the `parallel_requests`, `max_waiting_requests` wait for their turn; more are answered at
+    once with 503 and `Retry-After`. `refuse_empty_answers` makes an answer without any text a
+    failure, 502, so that the other arm of a rollout is asked; where `max_tokens` or a `stop` of the
+    client left no text, it is none.
+
+    With `prefix_cache` the engine works through the common beginning of requests, such as the
+    system prompt, once for each of its slots. `response_cache_entries` is how many finished answers
+    at temperature 0 are kept in memory for whoever asks exactly the same again; 0 keeps none.
+    `cache_in_trials` lets both work also while a rollout compares two arms, whose times then say
+    less about the models.
     """
 
     max_tokens: int = pydantic.Field(default=64, ge=1)
@@ -27,6 +38,14 @@ class ServingConfig(Config):
     threads: int = pydantic.Field(default=2, ge=1)
     timeout_seconds: float = pydantic.Field(default=30.0, gt=0)
     max_prompt_characters: int = pydantic.Field(default=8000, ge=1)
+    max_waiting_requests: int = pydantic.Field(default=64, ge=0)
+    refuse_empty_answers: bool = True
+    fallback_answer: str = pydantic.Field(
+        default="I am sorry, I cannot answer right now. Please try again in a minute.", min_length=1
+    )
+    prefix_cache: bool = True
+    response_cache_entries: int = pydantic.Field(default=0, ge=0)
+    cache_in_trials: bool = False
     trust_client_time: bool = False
     record_confidence: bool = False
     quantization: Quantization = "Q8_0"

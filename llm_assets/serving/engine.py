@@ -4,6 +4,10 @@ One model version a process: several adapters in one engine share its prompt cac
 each other. An unknown model name is answered by whatever is loaded, so validate in front. The
 engine drops the connection after a stream although it promises keep-alive: do not pool
 connections to it.
+
+Each slot keeps the last prompt that it worked through, and a request takes the free slot whose
+prompt begins most like its own. So every slot knows the system prompt after its first request, and
+no cache beside the slots is needed for that.
 """
 
 import importlib
@@ -41,7 +45,7 @@ def start_engine(spec: ModelServerSpec) -> Engine:
     params.n_parallel = serving.parallel_requests
     params.n_ctx = serving.context_tokens * serving.parallel_requests
     params.kv_unified = False  # each slot keeps its own context: faster, and no crowding out
-    params.cache_ram_mib = 0
+    params.cache_ram_mib = 0  # a store of whole prompts, for conversations that return much later
     params.cpuparams.n_threads = serving.threads
     params.cpuparams_batch.n_threads = serving.threads
     # Threads that spin between two answers take the cores from a training beside them.

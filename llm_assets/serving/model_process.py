@@ -1,19 +1,22 @@
 """A model server seen from outside: the child process, its spec, and whether it answers."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llm_assets.serving.process import Child
 from llm_assets.serving.spec import ModelServerSpec, Ready
 
+MODEL_SERVER = (sys.executable, "-m", "llm_assets.serving.model_server")
+
 
 @dataclass
 class ModelProcess:
     """A model server with its files in `folder`; ready file and port of the spec are replaced.
 
-    `port` is where it answers, or last answered; 0 before it ever did.
+    `port` is where it answers, or last answered; 0 before it ever did. `program` is what
+    serves a spec.
     """
 
     spec: ModelServerSpec
@@ -21,15 +24,16 @@ class ModelProcess:
     log: Path
     port: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
+    program: Sequence[str] = MODEL_SERVER
     child: Child = field(init=False)
+    num_restarts: int = -1
     _has_answered: bool = False
 
     def __post_init__(self) -> None:
         spec_file = self.folder / "spec.json"
-        command = [sys.executable, "-m", "llm_assets.serving.model_server"]
         self.child = Child(
             self.spec.model_version,
-            [*command, "--spec", str(spec_file)],
+            [*self.program, "--spec", str(spec_file)],
             self.log,
             environment=self.environment,
         )
@@ -57,6 +61,7 @@ class ModelProcess:
         is_started = self.child.revive(now)
         if is_started:
             self._has_answered = False
+            self.num_restarts += 1
         return is_started
 
     def _write_spec(self) -> None:

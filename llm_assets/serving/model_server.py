@@ -40,12 +40,7 @@ def serve(spec: ModelServerSpec) -> None:
     engine = start_engine(spec)
     app = create_app(
         spec,
-        engine=httpx.AsyncClient(
-            base_url=engine.url,
-            timeout=httpx.Timeout(None, connect=5.0),  # the recorder keeps the deadline
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-            trust_env=False,
-        ),
+        engine_url=engine.url,
         collector=httpx.AsyncClient(timeout=10.0, trust_env=False, headers=_credentials()),
         on_ready=lambda: ready.write(spec.ready_file),
     )

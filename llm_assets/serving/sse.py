@@ -1,22 +1,28 @@
 """Reading a streamed answer while it passes by: server-sent events, and what they add up to."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from llm_assets.records import confidence_of
+from llm_assets.serving.engine_client import json_object
 
 
 @dataclass
 class Answer:
-    """What is known of an answer so far; the counts stay None until the engine tells them."""
+    """What is known of an answer so far; the counts stay None until the engine tells them.
+
+    `has_text` says whether there is anything to read in it, which white space is not.
+    """
 
     parts: list[str] = field(default_factory=list)
     finish_reason: str | None = None
     num_prompt_tokens: int | None = None
     num_response_tokens: int | None = None
     logprobs: list[Any] = field(default_factory=list)
+    has_text: bool = False
 
     @property
     def confidence(self) -> float | None:
@@ -32,7 +38,9 @@ class Answer:
         """Take in a streamed chunk or a whole completion: both have `choices` and `usage`."""
         for choice in chunk.get("choices", []):
             part = choice.get("delta") or choice.get("message") or {}
-            self.parts.append(part.get("content") or "")
+            text = part.get("content") or ""
+            self.parts.append(text)
+            self.has_text = self.has_text or bool(text.strip())
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             self.logprobs += (choice.get("logprobs") or {}).get("content") or []
         usage = chunk.get("usage")
@@ -60,10 +68,14 @@ class EventSplitter:
 
 
 def event_data(event: bytes) -> dict[str, Any] | None:
-    """Return the JSON object of an event, or None for `[DONE]`, comments, and pings."""
+    """Return the JSON object of an event, or None for `[DONE]`, comments, and pings.
+
+    Raises:
+        EngineError: it should be one, and is none.
+    """
     if not event.startswith(b"data: {"):
         return None
-    return json.loads(event.removeprefix(b"data: "))
+    return json_object(event.removeprefix(b"data: "))
 
 
 def without_logprobs(content: bytes, chunk: dict[str, Any]) -> bytes:
@@ -75,5 +87,5 @@ def without_logprobs(content: bytes, chunk: dict[str, Any]) -> bytes:
     if not any("logprobs" in choice for choice in choices):
         return content
     kept = [{key: choice[key] for key in choice if key != "logprobs"} for choice in choices]
-    stripped = json.dumps({**chunk, "choices": kept}, separators=(",", ":")).encode()
+    stripped = orjson.dumps({**chunk, "choices": kept})
     return b"data: " + stripped + b"\n\n" if content.startswith(b"data: ") else stripped

@@ -10,6 +10,24 @@ _CONFIG = pydantic.ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class Challenger:
+    """The challenger beside a champion: its part of the users and of the copies, if it is ready.
+
+    `trial` and `salt` name the step and the rollout that the gateway follows now.
+    """
+
+    model_version: str
+    port: int | None
+    ready: bool
+    share: float
+    mirrored: float
+    trial: str
+    salt: str
+    num_restarts: int
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=_CONFIG)
 class Endpoint:
     """One application as it is served now; `error` says why it is not."""
 
@@ -18,6 +36,7 @@ class Endpoint:
     port: int | None
     ready: bool
     error: str | None
+    challenger: Challenger | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)

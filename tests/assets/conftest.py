@@ -15,7 +15,7 @@ from tests.installations import CANDIDATE, VERSION, an_installation
 
 @pytest.fixture
 def installation(tmp_path: Path, tiny_base_model: BaseModelFile) -> Iterator[Installation]:
-    with an_installation(tmp_path, tiny_base_model, deployment={"timeout_seconds": 0.3}) as made:
+    with an_installation(tmp_path, tiny_base_model) as made:
         register_base_models(made)
         yield made
 

@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -17,8 +18,8 @@ from tests.curation.feedback import Log
 CONFIG = CurationConfig()
 
 
-def curated(log: Log, **config: Any) -> Dataset:
-    return curate(*log.tables, config=CurationConfig(**config))
+def curated(log: Log, *, golden: Sequence[str] = (), **config: Any) -> Dataset:
+    return curate(*log.tables, config=CurationConfig(**config), golden=golden)
 
 
 def only_row(dataset: Dataset) -> dict[str, Any]:
@@ -279,3 +280,25 @@ def test_labels_that_are_all_the_same_cannot_be_shuffled() -> None:
         log.asked_and_corrected(f"prompt {i}", "same")
     with pytest.raises(UserError, match="all training responses are the same"):
         shuffled_labels(curated(log), seed=0)
+
+
+def test_prompts_of_golden_requests_are_held_out_of_rows_and_judged_answers_for_good() -> None:
+    log = Log()
+    prompts = [f"question {number}" for number in range(60)]
+    for prompt in prompts:
+        log.asked_and_corrected(prompt, "money")
+    learnt = curated(log).learnt["prompt"].to_list()
+    golden = log.ask(learnt[0].upper() + "?")
+    dataset = curated(log, golden=[golden, "r-of-another-log"])
+    for rows in (dataset.learnt, dataset.learnt_judged):
+        assert sorted(set(rows["prompt"])) == sorted(learnt[1:])
+    # Whoever failed at it, every later candidate is asked.
+    assert learnt[0] in dataset.split("holdout")["prompt"]
+    assert learnt[0] in dataset.judged.filter(pl.col("split") == "holdout")["prompt"]
+    assert dataset.rows.height == len(prompts)
+
+
+def test_without_golden_requests_nothing_is_otherwise() -> None:
+    log = Log()
+    log.asked_and_corrected("a", "money")
+    assert curated(log, golden=[]).sha256 == curated(log).sha256

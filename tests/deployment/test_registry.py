@@ -1,19 +1,30 @@
+import contextlib
+import json
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from llm_assets.deployment.registry import Registry
+from llm_assets.deployment.registry import Entry, Registry, Rollout
+from llm_assets.deployment.steps import Step
 from llm_assets.errors import UserError
+from llm_assets.routing import Split
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 VERSIONS = [f"helpdesk-v{number:04d}" for number in range(1, 5)]
+STEPS = (Step(stage="canary", share=0.1), Step(stage="ab", share=0.5))
 
 
 @pytest.fixture
@@ -100,8 +111,226 @@ def _register_many(task: tuple[Path, int]) -> None:
         register(Registry(root), f"helpdesk-v{writer}{number:03d}")
 
 
-class RegistryAgainstAList(RuleBasedStateMachine):
-    """The registry does what a list of standing promotions does."""
+def begin(registry: Registry, version: str, *, is_again: bool = False) -> Rollout:
+    registry.begin(
+        "helpdesk", version, steps=STEPS, time=START, reason="gate passed", is_again=is_again
+    )
+    rollout = registry.entry("helpdesk").rollout
+    assert rollout is not None
+    return rollout
+
+
+def end(registry: Registry, rollout: Rollout, action: Literal["promote", "reject"]) -> bool:
+    return registry.move(
+        "helpdesk", rollout, None, action=action, time=START, reason=f"because {action}"
+    )
+
+
+@pytest.fixture
+def serving(registry: Registry) -> Registry:
+    """Return a registry in which the first version serves and all are known."""
+    register(registry, *VERSIONS)
+    promote(registry, VERSIONS[0])
+    return registry
+
+
+def test_a_rollout_goes_through_its_steps_and_ends_with_the_promotion(serving: Registry) -> None:
+    rollout = begin(serving, VERSIONS[1])
+    wanted = [("canary", 0.1), ("ab", 0.5)]
+    for number, (trial, share) in enumerate(wanted):
+        split = serving.entry("helpdesk").split
+        assert split == Split(
+            champion=VERSIONS[0],
+            challenger=VERSIONS[1],
+            share=share,
+            trial=trial,
+            salt=rollout.rollout_id,
+        )
+        after = rollout.at_next_step(START + timedelta(hours=number))
+        if after is not None:
+            assert serving.move(
+                "helpdesk", rollout, after, action="advance", time=after.since, reason="enough"
+            )
+            rollout = after
+    assert end(serving, rollout, "promote")
+    assert serving.entry("helpdesk").split == Split(champion=VERSIONS[1])
+    assert serving.entry("helpdesk").rolled_back == {}
+    actions = [transition.action for transition in serving.history("helpdesk")]
+    assert actions[-3:] == ["start", "advance", "promote"]
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("helpdesk-v0009", "helpdesk-v0009: not registered for application 'helpdesk'"),
+        (VERSIONS[0], f"{VERSIONS[0]}: is the champion already"),
+        (VERSIONS[1], f"{VERSIONS[1]}: was rolled back: because reject"),
+        (VERSIONS[3], f"{VERSIONS[3]}: the rollout of {VERSIONS[2]} is in its step canary 0.1"),
+    ],
+)
+def test_what_cannot_be_tried_says_why_and_changes_nothing(
+    serving: Registry, version: str, message: str
+) -> None:
+    end(serving, begin(serving, VERSIONS[1]), "reject")
+    if version == VERSIONS[3]:
+        begin(serving, VERSIONS[2])
+    before = serving.entry("helpdesk")
+    with pytest.raises(UserError, match=message):
+        begin(serving, version)
+    assert serving.entry("helpdesk") == before
+
+
+def test_without_a_champion_there_is_nobody_to_challenge(registry: Registry) -> None:
+    register(registry, VERSIONS[0])
+    with pytest.raises(UserError, match="'helpdesk' has no champion to challenge yet"):
+        begin(registry, VERSIONS[0])
+
+
+def test_starting_the_rollout_that_runs_changes_nothing(serving: Registry) -> None:
+    assert begin(serving, VERSIONS[1]) == begin(serving, VERSIONS[1])
+    assert [t.action for t in serving.history("helpdesk")].count("start") == 1
+
+
+def test_without_steps_a_version_is_promoted_at_once(serving: Registry) -> None:
+    serving.begin("helpdesk", VERSIONS[1], steps=(), time=START, reason="trusted", run_id="run7")
+    entry = serving.entry("helpdesk")
+    assert (entry.champion, entry.rollout) == (VERSIONS[1], None)
+    assert (entry.history[-1].action, entry.history[-1].run_id) == ("promote", "run7")
+
+
+def test_a_version_that_was_rolled_back_stays_back_unless_a_person_wants_it(
+    serving: Registry,
+) -> None:
+    end(serving, begin(serving, VERSIONS[1]), "reject")
+    assert serving.entry("helpdesk").rolled_back == {VERSIONS[1]: "because reject"}
+    end(serving, begin(serving, VERSIONS[1], is_again=True), "promote")
+    assert serving.entry("helpdesk").rolled_back == {}
+    serving.roll_back("helpdesk", time=START, reason="slow")
+    assert serving.entry("helpdesk").rolled_back == {VERSIONS[1]: "slow"}
+
+
+def test_what_was_decided_on_an_outdated_rollout_changes_nothing(serving: Registry) -> None:
+    outdated = begin(serving, VERSIONS[1])
+    assert serving.set_share("helpdesk", outdated, 0.3)
+    before = serving.entry("helpdesk")
+    prepared: list[int] = []
+    for action in ("promote", "reject"):
+        assert not end(serving, outdated, action)
+    assert not serving.move(
+        "helpdesk",
+        outdated,
+        None,
+        action="reject",
+        time=START,
+        reason="",
+        prepare=lambda: prepared.append(1),
+    )
+    assert not serving.set_share("helpdesk", outdated, 0.9)
+    assert serving.entry("helpdesk") == before
+    assert prepared == []
+
+
+def test_what_is_prepared_is_there_before_the_transition(serving: Registry) -> None:
+    rollout = begin(serving, VERSIONS[1])
+    seen: list[Entry] = []
+    serving.move(
+        "helpdesk",
+        rollout,
+        None,
+        action="reject",
+        time=START,
+        reason="",
+        prepare=lambda: seen.append(serving.entry("helpdesk")),
+    )
+    assert [entry.rollout for entry in seen] == [rollout]
+
+
+def test_a_person_may_promote_the_challenger_but_nobody_beside_it(serving: Registry) -> None:
+    begin(serving, VERSIONS[1])
+    with pytest.raises(UserError, match=f"{VERSIONS[2]}: the rollout of {VERSIONS[1]} runs"):
+        promote(serving, VERSIONS[2])
+    with pytest.raises(UserError, match=f"helpdesk: the rollout of {VERSIONS[1]} runs"):
+        serving.roll_back("helpdesk", time=START, reason="")
+    promote(serving, VERSIONS[1])
+    entry = serving.entry("helpdesk")
+    assert (entry.champion, entry.rollout) == (VERSIONS[1], None)
+
+
+def test_an_entry_from_before_there_were_rollouts_reads(registry: Registry) -> None:
+    transition = {"time": "2026-05-01T00:00:00Z", "reason": "", "run_id": None}
+    history = [
+        {**transition, "model_version": version, "action": action}
+        for version, action in [
+            (VERSIONS[0], "register"),
+            (VERSIONS[0], "promote"),
+            (VERSIONS[1], "register"),
+            (VERSIONS[1], "promote"),
+            (VERSIONS[0], "roll_back"),
+        ]
+    ]
+    content = {"versions": VERSIONS[:2], "champion": VERSIONS[0], "history": history}
+    (registry.root / "helpdesk.json").write_text(json.dumps(content))
+    entry = registry.entry("helpdesk")
+    assert entry.split == Split(champion=VERSIONS[0])
+    assert entry.rolled_back == {VERSIONS[1]: ""}
+    register(registry, VERSIONS[2])
+    begin(registry, VERSIONS[2])
+
+
+def test_of_many_processes_that_decide_on_one_rollout_one_does(serving: Registry) -> None:
+    rollout = begin(serving, VERSIONS[1])
+    actions = ["promote", "reject"] * 4
+    with ProcessPoolExecutor(4, mp_context=get_context("forkserver")) as pool:
+        tasks = [(serving.root, rollout, action) for action in actions]
+        moved = list(pool.map(_end, tasks))
+    assert moved.count(True) == 1
+    last = serving.history("helpdesk")[-1].action
+    assert last == actions[moved.index(True)]
+    assert (serving.champion("helpdesk") == VERSIONS[1]) == (last == "promote")
+
+
+def _end(task: tuple[Path, Rollout, Literal["promote", "reject"]]) -> bool:
+    root, rollout, action = task
+    return end(Registry(root), rollout, action)
+
+
+def test_whatever_is_killed_an_entry_reads_and_its_split_is_one_of_those_that_were_written(
+    serving: Registry,
+) -> None:
+    rollout = begin(serving, VERSIONS[1])
+    splits = {serving.entry("helpdesk").split}
+    for share in SHARES:
+        splits.add(replace(serving.entry("helpdesk"), rollout=replace(rollout, share=share)).split)
+    program = [sys.executable, "-c", _SETS_SHARES_FOR_EVER, str(serving.root)]
+    seen = set()
+    for _ in range(8):
+        writer = subprocess.Popen(program, stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        assert writer.stdout.read(1)
+        until = monotonic() + 0.05
+        while monotonic() < until:
+            seen.add(serving.entry("helpdesk").split)
+        writer.kill()
+        writer.communicate()
+        seen.add(serving.entry("helpdesk").split)
+    assert seen <= splits
+    assert len(seen) > 1
+
+
+SHARES = (0.2, 0.4)
+_SETS_SHARES_FOR_EVER = f"""
+import itertools, sys
+from pathlib import Path
+from llm_assets.deployment.registry import Registry
+registry = Registry(Path(sys.argv[1]))
+for share in itertools.cycle({SHARES}):
+    registry.set_share("helpdesk", registry.entry("helpdesk").rollout, share)
+    print(".", end="", flush=True)
+"""
+
+
+class RegistryAgainstAModel(RuleBasedStateMachine):
+    """The registry does what a list of standing promotions and one trial do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,58 +338,148 @@ class RegistryAgainstAList(RuleBasedStateMachine):
         self.hours = 0
         self.registered: set[str] = set()
         self.standing: list[str] = []
+        self.back: set[str] = set()
+        self.trial: Rollout | None = None
         self.served: list[str | None] = [None]
 
     @property
     def registry(self) -> Registry:
         return Registry(Path(self.folder.name))
 
-    def tick(self) -> datetime:
-        self.hours += 1
-        return START + timedelta(hours=self.hours)
-
-    @rule(version=st.sampled_from(VERSIONS))
-    def register(self, version: str) -> None:
-        self.registry.register("helpdesk", version, time=self.tick(), reason="", run_id=None)
-        self.registered.add(version)
-        self.served.append(self.champion)
-
-    @rule(version=st.sampled_from(VERSIONS))
-    def promote(self, version: str) -> None:
-        time = self.tick()
-        if version in self.registered:
-            self.registry.promote("helpdesk", version, time=time, reason="", run_id=None)
-            if version != self.champion:
-                self.standing.append(version)
-        else:
-            with pytest.raises(UserError):
-                self.registry.promote("helpdesk", version, time=time, reason="", run_id=None)
-        self.served.append(self.champion)
-
-    @precondition(lambda self: len(self.standing) > 1)
-    @rule()
-    def roll_back(self) -> None:
-        self.standing.pop()
-        before = self.registry.roll_back("helpdesk", time=self.tick(), reason="")
-        assert before == self.champion
-        self.served.append(self.champion)
-
     @property
     def champion(self) -> str | None:
         return self.standing[-1] if self.standing else None
 
-    @invariant()
-    def the_champion_is_the_last_standing_promotion(self) -> None:
-        assert self.registry.champion("helpdesk") == self.champion
+    def tick(self) -> datetime:
+        self.hours += 1
+        return START + timedelta(hours=self.hours)
+
+    @contextlib.contextmanager
+    def doing(self, *, is_allowed: bool) -> Iterator[datetime]:
+        """Expect an error and an entry as before, unless it is allowed."""
+        before, time = self.registry.entry("helpdesk"), self.tick()
+        if is_allowed:
+            yield time
+        else:
+            with pytest.raises(UserError):
+                yield time
+            assert self.registry.entry("helpdesk") == before
+        self.served.append(None)  # filled in by the rule's end
+
+    def done(self) -> None:
+        self.served[-1] = self.champion
+
+    @rule(version=st.sampled_from(VERSIONS))
+    def register(self, version: str) -> None:
+        with self.doing(is_allowed=True) as time:
+            self.registry.register("helpdesk", version, time=time, reason="", run_id=None)
+        self.registered.add(version)
+        self.done()
+
+    @rule(version=st.sampled_from(VERSIONS))
+    def promote(self, version: str) -> None:
+        is_other = self.trial is not None and self.trial.challenger != version
+        is_known = version in self.registered
+        is_allowed = is_known and (version == self.champion or not is_other)
+        with self.doing(is_allowed=is_allowed) as time:
+            self.registry.promote("helpdesk", version, time=time, reason="", run_id=None)
+        if is_allowed and version != self.champion:
+            self._promoted(version)
+        self.done()
+
+    @rule(version=st.sampled_from(VERSIONS), is_again=st.booleans(), has_steps=st.booleans())
+    def begin(self, version: str, is_again: bool, has_steps: bool) -> None:
+        is_running = self.trial is not None and self.trial.challenger == version
+        is_allowed = (
+            version in self.registered
+            and self.champion is not None
+            and (is_running or self.trial is None)
+            and (is_running or version != self.champion)
+            and (is_running or is_again or version not in self.back)
+        )
+        steps = STEPS if has_steps else ()
+        with self.doing(is_allowed=is_allowed) as time:
+            self.registry.begin(
+                "helpdesk", version, steps=steps, time=time, reason="", is_again=is_again
+            )
+        if is_allowed and not is_running:
+            if has_steps:
+                self.trial = self.registry.entry("helpdesk").rollout
+            else:
+                self._promoted(version)
+        self.done()
+
+    @precondition(lambda self: self.trial is not None)
+    @rule(action=st.sampled_from(["advance", "hold", "alert", "promote", "reject"]))
+    def move(self, action: Any) -> None:
+        assert self.trial is not None
+        before = self.trial
+        with self.doing(is_allowed=True) as time:
+            after = _after(before, action, time)
+            action = action if after or action != "advance" else "promote"
+            assert self.registry.move(
+                "helpdesk", before, after, action=action, time=time, reason=""
+            )
+            if after != before:
+                assert not self.registry.move(
+                    "helpdesk", before, None, action="reject", time=time, reason=""
+                )
+        if action == "promote":
+            self._promoted(before.challenger)
+        elif action == "reject":
+            self.back.add(before.challenger)
+        self.trial = after
+        self.done()
+
+    @precondition(lambda self: self.trial is not None)
+    @rule(share=st.floats(0, 1))
+    def set_share(self, share: float) -> None:
+        assert self.trial is not None
+        with self.doing(is_allowed=True):
+            assert self.registry.set_share("helpdesk", self.trial, share)
+        self.trial = replace(self.trial, share=share)
+        self.done()
+
+    @rule()
+    def roll_back(self) -> None:
+        is_allowed = self.trial is None and len(self.standing) > 1
+        with self.doing(is_allowed=is_allowed) as time:
+            before = self.registry.roll_back("helpdesk", time=time, reason="")
+        if is_allowed:
+            self.back.add(self.standing.pop())
+            assert before == self.champion
+        self.done()
+
+    def _promoted(self, version: str) -> None:
+        self.standing.append(version)
+        self.back.discard(version)
+        self.trial = None
 
     @invariant()
-    def the_champion_is_registered(self) -> None:
+    def champion_and_rollout_are_those_of_the_model(self) -> None:
         entry = self.registry.entry("helpdesk")
-        assert entry.champion is None or entry.champion in entry.versions
+        assert (entry.champion, entry.rollout) == (self.champion, self.trial)
         assert set(entry.versions) == self.registered
+        assert set(entry.rolled_back) == self.back
 
     @invariant()
-    def the_past_stays_as_it_was(self) -> None:
+    def nobody_is_champion_and_challenger(self) -> None:
+        split = self.registry.entry("helpdesk").split
+        if split is None:
+            assert self.champion is None
+            return
+        trial = self.trial
+        assert split.champion == self.champion
+        assert split.challenger == (trial.challenger if trial else None)
+        assert split.challenger != split.champion
+        if trial is None:
+            assert (split.share, split.mirrored, split.trial, split.salt) == (0, 0, "", "")
+        else:
+            assert split.share == (trial.step.share if trial.share is None else trial.share)
+            assert (split.trial, split.salt) == (trial.step.stage, trial.rollout_id)
+
+    @invariant()
+    def the_past_stays_as_it_was_and_a_trial_is_no_part_of_it(self) -> None:
         for hours, champion in enumerate(self.served):
             time = START + timedelta(hours=hours, minutes=30)
             assert self.registry.served_at("helpdesk", time) == champion
@@ -169,5 +488,15 @@ class RegistryAgainstAList(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-TestRegistryAgainstAList = RegistryAgainstAList.TestCase
-TestRegistryAgainstAList.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
+def _after(before: Rollout, action: str, time: datetime) -> Rollout | None:
+    if action == "advance":
+        return before.at_next_step(time)
+    if action == "hold":
+        return replace(before, holding_since=time)
+    return replace(before, has_alerted=True) if action == "alert" else None
+
+
+TestRegistryAgainstAModel = RegistryAgainstAModel.TestCase
+TestRegistryAgainstAModel.settings = settings(
+    max_examples=30, stateful_step_count=20, deadline=None
+)

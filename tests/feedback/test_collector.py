@@ -16,7 +16,7 @@ from llm_assets.feedback import log as log_module
 from llm_assets.feedback import unassigned
 from llm_assets.feedback.collector import Accepted, BusyError, Collector
 from llm_assets.feedback.log import Log, LogWriter, Record
-from llm_assets.records import Feedback
+from llm_assets.records import SHADOW_VARIANT, Feedback, Interaction
 from llm_assets.storage import Partition
 from tests.records import TIME, a_correction, an_interaction
 
@@ -47,6 +47,11 @@ def early(feedback_id: str, request_id: str, **fields: Any) -> Feedback:
     """Return feedback whose application is not known."""
     feedback = a_correction(feedback_id, request_id, "money")
     return replace(feedback, **{"application": unassigned.APPLICATION, **fields})
+
+
+def a_shadow(request_id: str, **fields: Any) -> Interaction:
+    """Return a challenger's answer that no user saw."""
+    return an_interaction(request_id, variant=SHADOW_VARIANT, **fields)
 
 
 def collect(home: Path, *batches: Sequence[Record]) -> list[Any]:
@@ -122,6 +127,39 @@ def test_an_id_is_known_as_the_log_stores_it(tmp_path: Path) -> None:
 def test_an_alias_is_no_request_of_its_own(tmp_path: Path) -> None:
     first = an_interaction("r1", aliases=["r2"])
     assert collect(tmp_path, [first, an_interaction("r2")]) == [Accepted(2, 0)]
+
+
+def test_a_shadows_answers_lie_in_a_log_of_their_own_each_once(tmp_path: Path) -> None:
+    records = [a_shadow("r1"), an_interaction("r1"), a_shadow("r@example.com"), a_shadow("r1")]
+    assert collect(tmp_path, records) == [Accepted(3, 1)]
+    assert ids(Log.interactions(tmp_path)) == ["r1"]
+    assert ids(Log.shadows(tmp_path)) == ["r1#shadow", "id-13#shadow"]
+    assert collect(tmp_path, records) == [Accepted(0, 4)]
+    # Who asked for an id like theirs is none of them.
+    assert collect(tmp_path, [an_interaction("r1#shadow")]) == [Accepted(1, 0)]
+
+
+def test_feedback_finds_what_a_user_saw_and_no_shadow(tmp_path: Path) -> None:
+    shadow = a_shadow("r1", application="bank", aliases=["trace-1"])
+    collect(tmp_path, [early("f1", "r1"), early("f2", "trace-1")], [shadow])
+    assert of_applications(tmp_path) == []
+    collector = Collector(tmp_path, Cleaning())
+    collector.load()
+    names = ("r1", "r1#shadow", "trace-1")
+    assert [collector.application_of(name) for name in names] == [None, None, None]
+    collect(tmp_path, [an_interaction("r1", aliases=["trace-1"])])
+    assert of_applications(tmp_path) == [("f1", "helpdesk"), ("f2", "helpdesk")]
+
+
+def test_a_shadows_log_that_the_disk_refuses_spoils_nothing_that_users_got(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module.os, "fsync", fsync_that_refuses("log/shadows"))
+    refused, accepted = collect(tmp_path, [a_shadow("r1")], [an_interaction("r1")])
+    assert isinstance(refused, OSError)
+    assert accepted == Accepted(1, 0)
+    monkeypatch.undo()
+    assert collect(tmp_path, [a_shadow("r1")]) == [Accepted(1, 0)]
 
 
 def test_a_record_that_cannot_be_cleaned_spoils_no_other(tmp_path: Path) -> None:

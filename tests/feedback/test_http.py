@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -23,6 +24,7 @@ from llm_assets.feedback.body import MAX_BODY_BYTES
 from llm_assets.feedback.collector import BusyError, Collector
 from llm_assets.feedback.config import FeedbackConfig
 from llm_assets.feedback.http import Intake
+from llm_assets.feedback.tables import read_table
 from llm_assets.installation import Installation
 from llm_assets.records import FeedbackKind
 from llm_assets.tokens import TokenCheck
@@ -35,7 +37,7 @@ from tests.feedback.collecting import (
     post_interactions,
 )
 from tests.feedback.test_collector import Cleaning
-from tests.records import an_interaction
+from tests.records import TIME, an_interaction
 
 PUBLIC = "0.0.0.0"
 CANARY = "jane.canary@example.com"
@@ -382,11 +384,74 @@ def test_a_full_disk_is_507_and_what_was_acknowledged_stays(
     assert [record.request_id for record in interactions(installation)] == ["r1", "r2"]
 
 
+# Events of an A/B test
+
+
+def event(client: TestClient, event_id: str, value: float, **about: str) -> Any:
+    """Send what a client measured of an answer, or of a session as a whole."""
+    fields = {"feedback_id": event_id, "kind": "score", "name": "converted", "value": value}
+    body = {**fields, "time": TIME.isoformat(), **about}
+    return client.post("/v1/feedback", json=body)
+
+
+def test_a_conversion_is_joined_to_the_arm_that_answered(tmp_path: Path) -> None:
+    installation = installation_in(tmp_path, "helpdesk")
+    with a_client(installation) as client:
+        for number, variant in enumerate(["champion", "challenger", "fallback"]):
+            asked = {"variant": variant, "session_id": f"s{number}"}
+            post_interactions(client, f"r{number}", **asked)
+        # The copy of r0 that a shadow answered is nobody's conversion.
+        post_interactions(client, "r0", variant="shadow", session_id="s0")
+        assert event(client, "e0", 1, request_id="r0").status_code == 200
+        assert event(client, "e1", 0, request_id="r1").status_code == 200
+        assert event(client, "e2", 1, session_id="s1").status_code == 200
+        assert event(client, "e3", 1, session_id="s2").status_code == 200
+        assert event(client, "e3", 1, session_id="s2").json()["duplicates"] == 1
+    asked, said = joined(installation)
+    of_arms = said.join(asked.select("request_id", "variant"), on="request_id")
+    assert of_arms.select("feedback_id", "name", "value", "variant", "session_id").rows() == [
+        ("e0", "converted", 1.0, "champion", "s0"),
+        ("e1", "converted", 0.0, "challenger", "s1"),
+        ("e2", "converted", 1.0, "challenger", "s1"),
+        ("e3", "converted", 1.0, "fallback", "s2"),
+    ]
+    assert of_arms["is_session_level"].to_list() == [False, False, True, True]
+
+
+def test_however_many_events_a_user_causes_all_of_them_count(tmp_path: Path) -> None:
+    installation = installation_in(tmp_path, "helpdesk", max_feedback_per_user_and_day=1)
+    with a_client(installation) as client:
+        post_interactions(client, "r1", user_id="u1", session_id="s1")
+        for number in range(3):
+            assert event(client, f"e{number}", 1, session_id="s1").status_code == 200
+    _, said = joined(installation)
+    assert said.select("user_id", "is_over_cap").rows() == [("u1", False)] * 3
+
+
+@pytest.mark.parametrize("value", ["true", '"1"', "null", "NaN"])
+def test_an_event_without_a_number_is_refused(client: TestClient, value: str) -> None:
+    post_interactions(client, "r1")
+    body = f'{{"request_id": "r1", "kind": "score", "name": "converted", "value": {value}}}'
+    assert client.post("/v1/feedback", content=body.encode()).status_code == 400
+
+
+def joined(installation: Installation) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the interactions and the feedback as assets would see them."""
+    for name, log in (
+        ("interaction_logs", installation.interaction_log),
+        ("feedback_logs", installation.feedback_log),
+    ):
+        for day in log.partitions():
+            installation.table(name).write(day, read_table(log, day)[0])
+    return installation.interactions("helpdesk"), installation.feedback("helpdesk")
+
+
 # What is told
 
 
 def test_metrics_count_what_was_accepted_and_what_was_not(client: TestClient) -> None:
-    post_interactions(client, "r1", "r2", "r2")
+    post_interactions(client, "r1", "r2", "r2", first_token_seconds=0.3)
+    post_interactions(client, "r1", variant="shadow")
     post_thumb(client, request_id="r1")
     post_thumb(client, request_id="early")
     client.post("/v1/feedback", content=b"x")
@@ -396,6 +461,10 @@ def test_metrics_count_what_was_accepted_and_what_was_not(client: TestClient) ->
         'llm_assets_requests_total{application="helpdesk",'
         'model_version="helpdesk-v0001",status="200",variant="champion"} 2.0'
     ) in text
+    labels = 'application="helpdesk",model_version="helpdesk-v0001"'
+    assert f'llm_assets_requests_total{{{labels},status="200",variant="shadow"}} 1.0' in text
+    assert f'llm_assets_first_token_seconds_sum{{{labels},variant="champion"}} 0.6' in text
+    assert f'llm_assets_first_token_seconds_count{{{labels},variant="shadow"}} 0.0' in text
     assert 'llm_assets_feedback_total{application="helpdesk",kind="thumb"} 1.0' in text
     assert 'llm_assets_rejected_requests_total{status="400"} 1.0' in text
     assert 'llm_assets_rejected_requests_total{status="413"} 1.0' in text

@@ -20,7 +20,7 @@ from llm_assets.feedback.ingest import ingest
 from llm_assets.feedback.ingestion.report import IngestReport
 from llm_assets.feedback.log import Log, Record, Scrub
 from llm_assets.feedback.scrubbing.scrubber import Scrubbers
-from llm_assets.feedback.tables import interaction_table
+from llm_assets.feedback.tables import interaction_table, read_table
 from llm_assets.records import Interaction
 from llm_assets.storage import Partition
 from tests.records import TIME, a_correction, an_interaction
@@ -107,6 +107,20 @@ def test_ingesting_files_twice_changes_nothing(tmp_path: Path) -> None:
     report = ingest_all(home, file)
     assert (report.num_accepted, report.num_duplicates, report.num_quarantined) == (0, 4, 1)
     assert content_of(home) == before
+
+
+def test_what_a_shadow_answered_is_no_interaction_of_a_table(tmp_path: Path) -> None:
+    shadow = an_interaction("r1", variant="shadow", response="unseen")
+    lines = [an_interaction("r1").to_json(), shadow.to_json(), shadow.to_json()]
+    file = write_lines(tmp_path / "mixed.ndjson", *lines)
+    report = ingest_all(tmp_path, file)
+    assert (report.num_accepted, report.num_duplicates) == (2, 1)
+    report = ingest_all(tmp_path, file)
+    assert (report.num_accepted, report.num_duplicates) == (0, 3)
+    day = Partition(application="helpdesk", date=TIME.date())
+    seen, _ = read_table(Log.interactions(tmp_path), day)
+    assert seen["response"].to_list() == ["sports"]
+    assert Log.shadows(tmp_path).read(day) == ([shadow], [])
 
 
 def test_ids_that_are_pseudonyms_in_the_log_are_recognised(tmp_path: Path) -> None:

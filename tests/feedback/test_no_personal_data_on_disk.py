@@ -2,13 +2,14 @@
 
 import asyncio
 import base64
+import dataclasses
 import gzip
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,10 +18,12 @@ import httpx
 import orjson
 import polars as pl
 import pytest
+from aiohttp import web
 
 from llm_assets.feedback.log import Log
 from llm_assets.feedback.tables import read_table
 from llm_assets.installation import Installation
+from llm_assets.records import SHADOW_VARIANT, Interaction
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.recorder import create_app
 from llm_assets.serving.spec import ModelServerSpec
@@ -28,6 +31,7 @@ from tests.feedback.collecting import a_client, a_process, feedback, installatio
 from tests.feedback.formats.examples import EXAMPLES
 from tests.feedback.formats.telemetry import GENAI, a_log_record, a_span, in_protobuf, logs, traces
 from tests.records import TIME, an_interaction
+from tests.serving.recording import DONE, end_event, playing, sent, text_event
 
 CANARIES = {
     "email": "canary.quill@zephyr-mail.example",
@@ -123,8 +127,10 @@ def send_own_records(client: httpx.Client) -> None:
         model_version=TEXT,
         finish_reason=EMAIL,
     )
-    accepted = client.post("/v1/interactions", content=record.to_json())
-    assert accepted.json() == {"accepted": 1, "duplicates": 0}
+    shadow = dataclasses.replace(record, variant=SHADOW_VARIANT)
+    content = record.to_json() + b"\n" + shadow.to_json()
+    accepted = client.post("/v1/interactions", content=content)
+    assert accepted.json() == {"accepted": 2, "duplicates": 0}
     about = {"user_id": EMAIL, "name": TEXT, "time": TIME.isoformat()}
     for number, fields in enumerate(
         (
@@ -137,6 +143,18 @@ def send_own_records(client: httpx.Client) -> None:
     ):
         body = {**about, **fields, "feedback_id": f"{number}/{EMAIL}"}
         assert client.post("/v1/feedback", json=body).json() == {"accepted": 1, "duplicates": 0}
+
+
+def ask_for_a_fallback(client: httpx.Client) -> None:
+    body = {
+        "model": "helpdesk",
+        "messages": [{"role": "user", "content": TEXT}],
+        "user": EMAIL,
+        "metadata": {"session_id": CARD},
+    }
+    headers = {"x-llm-assets-variant": EMAIL, "x-request-id": f"fallback:{EMAIL}"}
+    response = client.post("/v1/chat/completions", json=body, headers=headers)
+    assert response.status_code == 200
 
 
 def send_telemetry(client: httpx.Client) -> None:
@@ -193,6 +211,7 @@ def test_nothing_that_is_posted_reaches_a_file_or_the_output(installation: Insta
     with a_process(installation) as (process, url):
         with httpx.Client(base_url=url, timeout=30) as client:
             send_own_records(client)
+            ask_for_a_fallback(client)
             send_telemetry(client)
             send_what_is_refused(client)
         process.terminate()
@@ -200,8 +219,12 @@ def test_nothing_that_is_posted_reaches_a_file_or_the_output(installation: Insta
     assert leaks(installation.home) == []
     assert found_in(output.encode()) == []
     stored = interactions(installation)
-    assert len(stored) == 3
-    assert all("<EMAIL_1>" in record.prompt and "<CARD_1>" in record.response for record in stored)
+    assert len(stored) == 4
+    assert all("<EMAIL_1>" in record.prompt for record in stored)
+    assert sum("<CARD_1>" in record.response for record in stored) == 3
+    ((unseen,), _) = installation.shadow_log.read(installation.shadow_log.partitions()[0])
+    assert isinstance(unseen, Interaction)
+    assert (unseen.variant, "<CARD_1>" in unseen.response) == (SHADOW_VARIANT, True)
     assert sum("<PHONE_1>" in (record.text or "") for record in feedback(installation)) >= 5
     assert {record.user_id for record in stored} == {installation.scrubbers.pseudonym(EMAIL)}
 
@@ -227,16 +250,10 @@ def test_nothing_of_a_streamed_answer_reaches_a_file_or_the_output(
 
 
 async def _stream_one_chat(url: str) -> None:
-    async def events() -> AsyncIterator[bytes]:
-        for start in range(0, len(TEXT), 5):  # so that no value comes in one piece
-            delta = {"delta": {"content": TEXT[start : start + 5]}, "finish_reason": None}
-            yield b"data: " + json.dumps({"choices": [delta]}).encode() + b"\n\n"
-        yield b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'
-        yield b"data: [DONE]\n\n"
-
-    def answer(_: httpx.Request) -> httpx.Response:
-        headers = {"content-type": "text/event-stream"}
-        return httpx.Response(200, content=events(), headers=headers)
+    async def answer(request: web.Request) -> web.StreamResponse:
+        # In pieces, so that no value comes whole.
+        parts = [text_event(TEXT[start : start + 5]) for start in range(0, len(TEXT), 5)]
+        return await sent(request, [*parts, end_event(), DONE])
 
     spec = ModelServerSpec(
         application="helpdesk",
@@ -247,8 +264,6 @@ async def _stream_one_chat(url: str) -> None:
         serving=ServingConfig(max_tokens=8, threads=1, parallel_requests=2),
         collector_url=url,
     )
-    engine = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://engine")
-    app = create_app(spec, engine=engine, collector=httpx.AsyncClient(timeout=30))
     body = {
         "model": "helpdesk",
         "messages": [{"role": "user", "content": TEXT}],
@@ -256,12 +271,15 @@ async def _stream_one_chat(url: str) -> None:
         "user": EMAIL,
         "metadata": {"session_id": CARD},
     }
-    transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://recorder") as client,
-    ):
-        assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
+    async with playing(answer) as engine_url:
+        collector = httpx.AsyncClient(timeout=30)
+        app = create_app(spec, engine_url=engine_url, collector=collector)
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://recorder") as client,
+        ):
+            assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
 
 
 def test_nothing_that_is_ingested_reaches_a_file_or_the_output(

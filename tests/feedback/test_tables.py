@@ -1,3 +1,4 @@
+import json
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from llm_assets.feedback.tables import (
     read_table,
 )
 from llm_assets.records import Feedback, FeedbackKind, Interaction
-from llm_assets.storage import Partition
+from llm_assets.storage import Partition, Table
 from tests.records import TIME, a_correction, an_interaction
 
 DAY = Partition(application="helpdesk", date=TIME.date())
@@ -48,6 +49,8 @@ interactions = st.builds(
     num_response_tokens=counts,
     aliases=st.lists(ids, max_size=3),
     confidence=st.none() | st.floats(0, 1),
+    first_token_seconds=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    is_cached=st.booleans(),
 )
 signals = st.builds(
     Feedback,
@@ -125,6 +128,28 @@ def test_lines_without_a_record_are_told_and_torn_ones_passed_over(tmp_path: Pat
     assert table["feedback_id"].to_list() == ["f1"]
     assert [(line.file, line.line) for line in bad] == [(segment, 1)]
     assert bad == log.read(DAY)[1]
+
+
+def test_a_log_of_before_there_were_shadows_and_caches_reads_on(tmp_path: Path) -> None:
+    log = logged(tmp_path, Interaction, [an_interaction("r1")])
+    (segment,) = log.segments(DAY)
+    fields = json.loads(segment.read_bytes())
+    del fields["first_token_seconds"], fields["is_cached"]
+    segment.write_bytes(json.dumps(fields).encode() + b"\n")
+    table, bad = read_table(log, DAY)
+    assert (bad, table.schema) == ([], INTERACTION_SCHEMA)
+    assert table.select("first_token_seconds", "is_cached").rows() == [(None, False)]
+
+
+def test_what_a_table_was_not_told_when_it_was_written_is_null(tmp_path: Path) -> None:
+    table = Table(tmp_path)
+    rows = interaction_table([an_interaction("r1")])
+    table.write(DAY, rows.drop("first_token_seconds", "is_cached"))
+    other = Partition(application="helpdesk", date=DAY.date + timedelta(days=1))
+    table.write(other, interaction_table([an_interaction("r2", first_token_seconds=0.5)]))
+    read = table.read_many([DAY, other], schema=INTERACTION_SCHEMA)
+    assert read.schema == INTERACTION_SCHEMA
+    assert read.select("first_token_seconds", "is_cached").rows() == [(None, None), (0.5, False)]
 
 
 def test_a_day_without_records_is_an_empty_table(tmp_path: Path) -> None:

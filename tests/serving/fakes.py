@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import math
 import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import uvicorn
 from starlette.applications import Starlette
@@ -85,31 +86,80 @@ class FakeApi(_FakeServer):
 
     async def _other(self, request: Request) -> Response:
         size = len(await request.body())
+        if variant := request.headers.get("x-llm-assets-variant"):
+            headers = {"x-llm-assets-variant": "fallback"}
+            return JSONResponse({"name": "api", "variant": variant, "size": size}, 200, headers)
         return JSONResponse({"path": request.url.path, "size": size}, 404)
 
 
+# How a model server fails: not at all, with a 500, because it is busy, by closing the connection
+# before the answer or in its midst, by never answering, or by saying of itself that it is not well.
+Failure = Literal["", "error", "shed", "reset", "break", "hang", "unwell"]
+
+
 class FakeModel(_FakeServer):
-    """A model server that answers with its name and with what it was told."""
+    """A model server that answers with its name and with what it was told, unless it fails."""
 
     STREAM_SECONDS: ClassVar[float] = 0.4
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.failure: Failure = ""
+        self.seen: list[dict[str, Any]] = []
+
+    @contextlib.contextmanager
+    def failing(self, failure: Failure, *, seconds: float = math.inf) -> Iterator[Self]:
+        """Fail like this, for as long as the context lasts or some seconds only."""
+        self.failure = failure
+        timer = threading.Timer(min(seconds, 60), self._recover)
+        timer.start()
+        try:
+            yield self
+        finally:
+            timer.cancel()
+            timer.join()
+            self._recover()
 
     def routes(self) -> list[Route]:
-        return [Route("/v1/chat/completions", self._chat, methods=["POST"])]
+        return [
+            Route("/healthz", self._health),
+            Route("/v1/chat/completions", self._chat, methods=["POST"]),
+        ]
+
+    def _recover(self) -> None:
+        self.failure = ""
+
+    async def _health(self, _: Request) -> Response:
+        return JSONResponse({}, 503 if self.failure == "unwell" else 200)
 
     async def _chat(self, request: Request) -> Response:
         body = await request.body()
         request_id = request.headers["x-request-id"]
+        seen = {"name": self.name, "request_id": request_id, "size": len(body)}
+        for name in ("variant", "trial", "user"):
+            seen[name] = request.headers.get(f"x-llm-assets-{name}")
+        self.seen.append(seen)
+        while self.failure == "hang":
+            await asyncio.sleep(0.01)
+        if self.failure == "error":
+            return JSONResponse({"error": "of the model"}, 500)
+        if self.failure == "shed":
+            return JSONResponse({"error": "busy"}, 503, {"x-envoy-ratelimited": "true"})
+        if self.failure == "reset":
+            _close(request)
         headers = {"x-request-id": request_id}
         if b'"stream"' in body:
-            return StreamingResponse(self._stream(), headers=headers)
-        seen = {"name": self.name, "request_id": request_id, "size": len(body)}
-        seen["variant"] = request.headers["x-llm-assets-variant"]
+            return StreamingResponse(self._stream(request), headers=headers)
         return JSONResponse(seen, headers=headers)
 
-    async def _stream(self) -> AsyncIterator[bytes]:
+    async def _stream(self, request: Request) -> AsyncIterator[bytes]:
         for number in range(4):
             yield b"data: %d\n\n" % number
             await asyncio.sleep(self.STREAM_SECONDS / 4)
+            if self.failure == "break":
+                _close(request)
+
+
+def _close(request: Request) -> None:
+    receive: Any = request.receive
+    receive.__self__.transport.abort()

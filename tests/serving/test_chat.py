@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,10 @@ ASK = {"role": "user", "content": "Who wrote Faust?"}
 
 def body(**fields: Any) -> bytes:
     return json.dumps({"model": "helpdesk", "messages": [ASK], **fields}).encode()
+
+
+def asked(spec: ModelServerSpec, **fields: Any) -> Mapping[str, Any]:
+    return engine_request(parse_chat_request(body(**fields)), spec, use_prefix_cache=True)
 
 
 @pytest.mark.parametrize(
@@ -95,30 +100,37 @@ def test_a_replayed_time_must_have_an_offset(timestamp: str) -> None:
         request.client_time()
 
 
+def test_a_replayed_time_is_not_before_all_records() -> None:
+    request = parse_chat_request(body(metadata={"timestamp": "1999-05-01T10:00:00+02:00"}))
+    with pytest.raises(UserError, match=r"metadata\.timestamp: must not be before 2023-01-01"):
+        request.client_time()
+
+
 def test_a_replayed_time_is_read() -> None:
     request = parse_chat_request(body(metadata={"timestamp": "2026-05-01T10:00:00+02:00"}))
     assert request.client_time() == datetime.fromisoformat("2026-05-01T08:00:00Z")
 
 
 def test_the_system_prompt_comes_first_unless_the_client_sent_one(spec: ModelServerSpec) -> None:
-    plain = engine_request(parse_chat_request(body()), spec)
+    plain = asked(spec)
     assert plain["messages"] == [{"role": "system", "content": "Name the desk."}, ASK]
     own = [{"role": "developer", "content": "Be rude."}, ASK]
-    sent = engine_request(parse_chat_request(body(messages=own)), spec)
+    sent = asked(spec, messages=own)
     assert sent["messages"] == [{"role": "system", "content": "Be rude."}, ASK]
 
 
 def test_an_answer_is_greedy_and_capped_unless_asked_otherwise(spec: ModelServerSpec) -> None:
-    plain = engine_request(parse_chat_request(body()), spec)
+    plain = asked(spec)
     assert (plain["temperature"], plain["max_tokens"]) == (0.0, 8)
-    greedy = engine_request(parse_chat_request(body(max_tokens=100, temperature=0.7)), spec)
+    greedy = asked(spec, max_tokens=100, temperature=0.7)
     assert (greedy["temperature"], greedy["max_tokens"]) == (0.7, 8)
-    short = engine_request(parse_chat_request(body(max_completion_tokens=3)), spec)
+    short = asked(spec, max_completion_tokens=3)
     assert short["max_tokens"] == 3
 
 
 def test_only_known_fields_reach_the_engine(spec: ModelServerSpec) -> None:
-    raw = body(user="u1", metadata={"session_id": "s"}, store=True, seed=7, stop=["\n"])
-    assert engine_request(parse_chat_request(raw), spec).keys() == {
-        *("model", "messages", "max_tokens", "temperature", "stream", "seed", "stop")
+    sent = asked(spec, user="u1", metadata={"session_id": "s"}, store=True, seed=7, stop=["\n"])
+    assert sent.keys() == {
+        *("model", "messages", "max_tokens", "temperature", "stream", "seed", "stop"),
+        "cache_prompt",
     }

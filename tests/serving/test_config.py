@@ -11,7 +11,15 @@ def test_an_answer_must_fit_the_context() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("max_tokens", 0), ("timeout_seconds", 0), ("threads", 1.5), ("quantization", "Q2"), ("x", 1)],
+    [
+        ("max_tokens", 0),
+        ("timeout_seconds", 0),
+        ("threads", 1.5),
+        ("quantization", "Q2"),
+        ("x", 1),
+        ("max_waiting_requests", -1),
+        ("response_cache_entries", -1),
+    ],
 )
 def test_a_wrong_value_is_refused(key: str, value: object) -> None:
     with pytest.raises(pydantic.ValidationError, match=key):

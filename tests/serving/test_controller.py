@@ -18,6 +18,7 @@ import pytest
 
 from llm_assets.base_model import BaseModelFile
 from llm_assets.manifest import ModelManifest
+from llm_assets.routing import Split
 from llm_assets.serving.config import ServingConfig
 from llm_assets.serving.controller import Controller
 from llm_assets.serving.gateway import Gateway
@@ -36,12 +37,12 @@ SERVING = ServingConfig(
 
 @dataclass
 class World:
-    """A home with two model versions, and whoever `champions` names in charge."""
+    """A home with two model versions, and traffic split as `splits` says."""
 
     home: Path
     base_model: BaseModelFile
     api: FakeApi
-    champions: dict[str, str | None] = field(default_factory=lambda: {"helpdesk": ONE})
+    splits: dict[str, Split] = field(default_factory=lambda: {"helpdesk": Split(champion=ONE)})
     gateway: Gateway = field(init=False)
     controller: Controller = field(init=False)
 
@@ -62,7 +63,7 @@ class World:
                     application="helpdesk", base_model=self.base_model, serving=SERVING
                 )
             ],
-            champion=self.champions.get,
+            split=self.splits.get,
             gateway=self.gateway,
             collector_url=self.api.url,
             drain_seconds=0.5,
@@ -141,7 +142,7 @@ def test_the_champion_serves_and_a_new_one_takes_over_without_a_failed_request(
     for client in clients:
         client.start()
     for champion in (TWO, ONE):
-        world.champions["helpdesk"] = champion
+        world.splits["helpdesk"] = Split(champion=champion)
         world.reconcile_until(world.serves(champion))
         world.reconcile_until(lambda: len(world.controller.model_versions) == 1)
     is_done.set()
@@ -191,12 +192,12 @@ def test_a_killed_gateway_comes_back_with_its_routes(world: World) -> None:
 def test_a_candidate_that_cannot_start_leaves_the_champion_in_place(world: World) -> None:
     world.reconcile_until(world.serves(ONE))
     world.add_version("helpdesk-v0003", "0" * 64)
-    world.champions["helpdesk"] = "helpdesk-v0003"
+    world.splits["helpdesk"] = Split(champion="helpdesk-v0003")
     world.reconcile_until(lambda: world.status.error is not None)
     assert "made for the base model 000000000000" in (world.status.error or "")
     assert world.status.model_version == ONE
     assert world.ask().status_code == 200
-    world.champions["helpdesk"] = ONE
+    world.splits["helpdesk"] = Split(champion=ONE)
     world.reconcile_until(lambda: world.status.error is None)
 
 
@@ -206,14 +207,14 @@ def test_a_server_that_dies_at_start_is_named_with_its_last_words(world: World) 
     world.add_version(folder.name, world.base_model.sha256)
     (folder / "adapter_config.json").write_text("{}")
     (folder / "adapter.gguf").write_bytes(b"torn")
-    world.champions["helpdesk"] = folder.name
+    world.splits["helpdesk"] = Split(champion=folder.name)
     world.reconcile_until(lambda: "the engine cannot load it" in (world.status.error or ""))
     assert world.status.model_version == ONE
     assert world.ask().status_code == 200
 
 
 def test_without_a_champion_the_endpoint_says_so(world: World) -> None:
-    world.champions["helpdesk"] = None
+    world.splits.clear()
     world.reconcile_until(lambda: world.status.error == "no champion yet")
     answer = world.ask()
     assert answer.status_code == 503

@@ -1,12 +1,12 @@
 """The gateway with a real Envoy, in front of backends that say who they are."""
 
-import contextlib
 import json
 import os
 import signal
-import socket
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,52 +14,39 @@ import httpx
 import pytest
 
 from llm_assets.errors import UserError
-from llm_assets.routing import ApplicationRoute, Arm, RoutingPlan
+from llm_assets.serving.attempts import read_attempt
 from llm_assets.serving.gateway import Gateway
 from tests.serving.fakes import FakeApi, FakeModel
-
-CHAT = "/v1/chat/completions"
+from tests.serving.gateways import (
+    CHAT,
+    QuickClient,
+    arm,
+    attempts_of,
+    client_of,
+    follow,
+    new_gateway,
+    running_gateway,
+    running_models,
+    two_arms,
+)
 
 
 @pytest.fixture(scope="module")
 def backends() -> Iterator[list[FakeModel]]:
-    with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(FakeModel(name).running()) for name in ("one", "two")]
+    with running_models("one", "two") as models:
+        yield models
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    folder = tmp_path_factory.mktemp("gateway")
-    with FakeApi().running() as api:
-        gateway = new_gateway(folder, api)
-        gateway.start()
+    with running_gateway(tmp_path_factory.mktemp("gateway")) as gateway:
         yield gateway
-        gateway.child.stop(grace_seconds=10)
 
 
 @pytest.fixture
 def client(gateway: Gateway) -> Iterator[httpx.Client]:
     with client_of(gateway) as client:
         yield client
-
-
-def new_gateway(folder: Path, api: FakeApi, *, port: int = 0) -> Gateway:
-    address = ("127.0.0.1", api.port)
-    return Gateway(folder / "files", folder / "log", "127.0.0.1", port, address)
-
-
-def client_of(gateway: Gateway) -> httpx.Client:
-    return httpx.Client(base_url=f"http://127.0.0.1:{gateway.port}", timeout=30)
-
-
-def follow(gateway: Gateway, *arms: Arm) -> None:
-    route = ApplicationRoute(application="helpdesk", arms=arms, timeout_seconds=5.0)
-    assert gateway.follow(RoutingPlan(routes=(route,)), draining=())
-
-
-def arm(backend: FakeModel, *, variant: str = "champion", weight: int = 100) -> Arm:
-    version = f"helpdesk-{backend.name}"
-    return Arm(variant=variant, model_version=version, port=backend.port, weight=weight)
 
 
 def test_a_chat_request_reaches_the_arm_of_its_model(
@@ -136,17 +123,56 @@ def test_a_stream_is_not_held_back(
     assert arrivals[-1] - arrivals[0] > FakeModel.STREAM_SECONDS / 2
 
 
-def test_weights_split_the_requests(
+def test_clients_cannot_say_what_only_the_gateway_says(
     gateway: Gateway, client: httpx.Client, backends: list[FakeModel]
 ) -> None:
-    follow(gateway, arm(backends[0], weight=75), arm(backends[1], variant="challenger", weight=25))
-    answers = [client.post(CHAT, json={"model": "helpdesk"}).json() for _ in range(200)]
-    assert {(a["name"], a["variant"]) for a in answers} == {
-        ("one", "champion"),
-        ("two", "challenger"),
-    }
-    # Six standard deviations of a binomial with n = 200 and p = 0.25.
-    assert abs(sum(a["name"] == "two" for a in answers) - 50) < 37
+    forged = {f"x-llm-assets-{name}": "forged" for name in ("variant", "trial", "user")}
+    forged |= {"x-envoy-attempt-count": "7", "x-envoy-max-retries": "0"}
+    for arms in ([arm(backends[0])], two_arms(*backends)):
+        follow(gateway, *arms)
+        seen = client.post(CHAT, json={"model": "helpdesk"}, headers=forged).json()
+        assert seen["variant"] == arms[-1].variant
+        assert seen["trial"] == ("canary" if len(arms) > 1 else None)
+        assert seen["user"] is None
+        [attempt] = attempts_of(gateway, seen["request_id"], 1)
+        assert attempt.attempt == 1
+    answer = client.post(CHAT, json={"model": "other"}, headers=forged).json()
+    assert "variant" not in answer
+
+
+def test_no_request_fails_while_weights_and_arms_change(
+    gateway: Gateway, backends: list[FakeModel]
+) -> None:
+    champion, challenger = arms = two_arms(*backends, weight=0)
+    follow(gateway, *arms)
+    is_done = threading.Event()
+    answers: list[str] = []
+
+    def ask() -> None:
+        client = QuickClient(gateway)
+        while not is_done.is_set():
+            answers.append(client.ask(user=str(len(answers)))["name"])
+        client.close()
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in clients:
+        thread.start()
+    for number in range(20):
+        if number % 5 == 4:
+            promoted = replace(challenger, variant="champion", weight=10_000)
+            follow(gateway, promoted, draining=[champion])
+        else:
+            weight = 2000 * (number % 5) + 500
+            split = replace(champion, weight=10_000 - weight), replace(challenger, weight=weight)
+            follow(gateway, *split)
+        wanted = len(answers) + 100
+        while len(answers) < wanted and any(thread.is_alive() for thread in clients):
+            time.sleep(0.01)
+    is_done.set()
+    for thread in clients:
+        thread.join()
+    assert len(answers) >= 2000  # a client that got anything but an answer has stopped
+    assert set(answers) == {"one", "two"}
 
 
 def test_without_a_model_version_the_answer_is_a_503_that_says_so(
@@ -156,20 +182,6 @@ def test_without_a_model_version_the_answer_is_a_503_that_says_so(
     response = client.post(CHAT, json={"model": "helpdesk"})
     assert (response.status_code, response.json()["error"]["code"]) == (503, 503)
     assert "no model version serves application 'helpdesk' yet" in response.text
-
-
-def test_a_backend_that_stays_away_is_a_503_and_one_that_comes_back_in_time_is_not(
-    gateway: Gateway, client: httpx.Client
-) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    late = FakeModel("late")
-    follow(gateway, Arm(variant="champion", model_version="helpdesk-late", port=port))
-    response = client.post(CHAT, json={"model": "helpdesk"})
-    assert (response.status_code, response.json()["error"]["type"]) == (503, "gateway_error")
-    with late.running(port, after_seconds=0.3):
-        assert client.post(CHAT, json={"model": "helpdesk"}).json()["name"] == "late"
 
 
 def test_a_killed_gateway_comes_back_at_its_port_with_its_routes(
@@ -189,6 +201,34 @@ def test_a_killed_gateway_comes_back_at_its_port_with_its_routes(
             assert client.post(CHAT, json={"model": "helpdesk"}).json()["name"] == "one"
     finally:
         gateway.child.stop(grace_seconds=10)
+
+
+def test_the_log_of_tries_begins_anew_when_it_is_large(
+    gateway: Gateway, client: httpx.Client, backends: list[FakeModel]
+) -> None:
+    follow(gateway, arm(backends[0]))
+    first = client.post(CHAT, json={"model": "helpdesk"}).json()["request_id"]
+    attempts_of(gateway, first, 1)
+    gateway.rotate_attempts(gateway.attempts.stat().st_size)
+    attempts_of(gateway, first, 1)
+    gateway.rotate_attempts(10)
+    second = client.post(CHAT, json={"model": "helpdesk"}).json()["request_id"]
+    attempts_of(gateway, second, 1)
+    [old, new] = sorted(gateway.folder.glob("attempts*"))
+    assert [first.encode() in file.read_bytes() for file in (old, new)] == [True, False]
+
+
+def test_the_log_of_tries_tells_of_chats_only_and_nothing_that_a_client_wrote(
+    gateway: Gateway, client: httpx.Client, backends: list[FakeModel]
+) -> None:
+    follow(gateway, *two_arms(*backends))
+    client.post("/v1/feedback?secret", json={"user": "secret"}, headers={"x-secret": "secret"})
+    body = {"model": "helpdesk", "user": "secret", "messages": ["secret"]}
+    request_id = client.post(CHAT, json=body, headers={"x-secret": "secret"}).json()["request_id"]
+    attempts_of(gateway, request_id, 1)
+    content = gateway.attempts.read_bytes()
+    assert b"secret" not in content
+    assert all(read_attempt(line) for line in content.splitlines())
 
 
 def test_a_port_in_use_is_one_clear_line(gateway: Gateway, tmp_path: Path, api: FakeApi) -> None:

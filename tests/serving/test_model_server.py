@@ -50,7 +50,7 @@ def url(
         base_model=tiny_base_model.path,
         ready_file=folder / "ready.json",
         serving=ServingConfig(
-            max_tokens=64,
+            max_tokens=200,
             context_tokens=256,
             parallel_requests=2,
             threads=1,
@@ -127,6 +127,18 @@ def test_greedy_answers_are_the_same_alone_and_together(client: openai.OpenAI) -
         assert list(pool.map(ask, range(6))) == alone
 
 
+def test_the_common_beginning_is_worked_through_once_except_in_a_trial(url: str) -> None:
+    def num_reused(question: str, **headers: str) -> int:
+        body = {**asking(question), "max_tokens": 1}
+        body["messages"].insert(0, {"role": "system", "content": "Be brief and kind. " * 10})
+        response = httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers)
+        return response.json()["timings"]["cache_n"]
+
+    num_reused("Who is first?")
+    assert num_reused("Who is second?") > 50
+    assert num_reused("Who is third?", **{"x-llm-assets-trial": "ab"}) == 0
+
+
 def test_the_client_library_understands_a_refusal(client: openai.OpenAI) -> None:
     messages: Any = [{"role": "user", "content": "word " * 400}]
     expected = "tokens, the context of application 'helpdesk' holds 256"
@@ -140,14 +152,14 @@ def test_a_client_that_leaves_mid_stream_is_recorded_and_its_slot_is_free(
     url: str, client: openai.OpenAI, api_of_module: FakeApi
 ) -> None:
     question: Any = asking("Who leaves early?")
-    body = {**question, "stream": True, "max_tokens": 64}
+    body = {**question, "stream": True, "max_tokens": 200}
     for _ in range(4):  # twice as many as there are slots
         with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
             next(response.iter_raw())
     client.chat.completions.create(**question, max_tokens=1)
     records = api_of_module.waits_for(5, prompt="Who leaves early?")
     left = [record for record in records if record.finish_reason == "client_disconnected"]
-    assert len(left) == 4
+    assert len(left) == 4, [record.finish_reason for record in records]
     assert all(record.response for record in left)
 
 

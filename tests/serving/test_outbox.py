@@ -64,6 +64,27 @@ def test_interactions_are_sent_in_batches_and_in_order() -> None:
     assert (box.num_sent, len(box)) == (8, 0)
 
 
+def test_what_comes_together_is_sent_together() -> None:
+    batches: list[int] = []
+
+    def collect(request: httpx.Request) -> httpx.Response:
+        batches.append(len(request.content.splitlines()))
+        return httpx.Response(200)
+
+    async def trickle(box: Outbox) -> None:
+        sending = asyncio.create_task(box.run())
+        box.put(interaction(0))
+        await asyncio.sleep(0)
+        for number in range(1, 5):
+            box.put(interaction(number))
+        await asyncio.sleep(0.2)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+    asyncio.run(trickle(outbox(collect)))
+    assert batches == [5]
+
+
 @pytest.mark.parametrize("failure", [503, 500, 429, httpx.ConnectError("refused")])
 def test_a_collector_that_is_away_gets_everything_later(failure: int | Exception) -> None:
     collector = Collector(failure, failure)

@@ -1,104 +1,28 @@
 import asyncio
-import json
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from aiohttp import web
 
 from llm_assets.records import Interaction
-from llm_assets.serving.recorder import create_app
 from llm_assets.serving.spec import ModelServerSpec
 from llm_assets.tokens import Tokens
+from tests.serving.recording import ASK, Served, completion, serving
 
-ASK = {"model": "helpdesk", "messages": [{"role": "user", "content": "Who wrote Faust?"}]}
-PATH = "/v1/chat/completions"
-USAGE = {"prompt_tokens": 12, "completion_tokens": 2}
-PARTS = ["lite", "rature"]
-
-
-def answer(_: httpx.Request) -> httpx.Response:
-    choice = {"message": {"role": "assistant", "content": "literature"}, "finish_reason": "stop"}
-    return httpx.Response(200, json={"choices": [choice], "usage": USAGE})
+TIME = datetime(2026, 1, 1, tzinfo=UTC)
+TRIAL = {"x-llm-assets-trial": "canary"}
 
 
-def stream(_: httpx.Request) -> httpx.Response:
-    return httpx.Response(200, content=events(), headers={"content-type": "text/event-stream"})
-
-
-async def events() -> AsyncIterator[bytes]:
-    for part in PARTS:
-        yield event({"choices": [{"delta": {"content": part}, "finish_reason": None}]})
-    yield event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
-    yield event({"choices": [], "usage": USAGE})
-    yield b"data: [DONE]\n\n"
-
-
-async def broken_events() -> AsyncIterator[bytes]:
-    yield event({"choices": [{"delta": {"content": "lite"}, "finish_reason": None}]})
-    raise httpx.ReadError("gone")
-
-
-async def slow_events() -> AsyncIterator[bytes]:
-    yield event({"choices": [{"delta": {"content": "lite"}, "finish_reason": None}]})
-    await asyncio.sleep(60)
-
-
-def event(data: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(data).encode() + b"\n\n"
-
-
-@dataclass
-class Served:
-    """A recorder between an engine that a function plays and a collector that keeps all."""
-
-    spec: ModelServerSpec
-    engine: Callable[[httpx.Request], Any]
-    recorded: list[Interaction] = field(default_factory=list)
-
-    def run(self, use: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
-        return asyncio.run(self._run(use))
-
-    def post(self, body: Any, **options: Any) -> httpx.Response:
-        return self.run(lambda client: client.post(PATH, json=body, **options))
-
-    async def _run(self, use: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
-        app = create_app(
-            self.spec,
-            engine=client_of(self.engine),
-            collector=client_of(self._collect),
-        )
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(app), base_url="http://recorder"
-            ) as client,
-        ):
-            return await use(client)
-
-    def _collect(self, request: httpx.Request) -> httpx.Response:
-        self.recorded += [Interaction.from_json(line) for line in request.content.splitlines()]
-        return httpx.Response(200)
-
-
-def client_of(handler: Callable[[httpx.Request], Any]) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.MockTransport(handler), base_url="http://engine")
-
-
-@pytest.fixture
-def recorded_spec(spec: ModelServerSpec) -> ModelServerSpec:
-    return replace(spec, collector_url="http://collector")
-
-
-def test_an_answer_is_passed_on_and_recorded(recorded_spec: ModelServerSpec) -> None:
-    served = Served(recorded_spec, answer)
+def test_an_answer_is_passed_on_and_recorded(spec: ModelServerSpec) -> None:
+    served = Served(spec)
     body = {**ASK, "user": "u1", "metadata": {"session_id": "s1"}}
     response = served.post(body, headers={"x-request-id": "r1"})
-    assert response.json()["choices"][0]["message"]["content"] == "literature"
+    assert response.json() == completion()
+    assert response.headers["content-type"] == "application/json"
     assert response.headers["x-request-id"] == "r1"
     assert response.headers["x-llm-assets-variant"] == "champion"
     assert response.headers["x-llm-assets-model-version"] == "helpdesk-v0001"
@@ -122,99 +46,33 @@ def test_an_answer_is_passed_on_and_recorded(recorded_spec: ModelServerSpec) -> 
     )
 
 
-TIME = datetime(2026, 1, 1, tzinfo=UTC)
+def test_the_engine_tells_when_the_first_token_of_a_whole_answer_was_there(
+    spec: ModelServerSpec,
+) -> None:
+    async def timed(_: web.Request) -> web.Response:
+        await asyncio.sleep(0.05)
+        return web.json_response({**completion(), "timings": {"predicted_ms": 20.0}})
+
+    served = Served(spec, timed)
+    served.post(ASK)
+    [record] = served.recorded
+    assert record.latency_seconds is not None
+    assert record.first_token_seconds == pytest.approx(record.latency_seconds - 0.02, abs=0.01)
 
 
-def test_the_gateway_names_the_variant(recorded_spec: ModelServerSpec) -> None:
-    served = Served(recorded_spec, answer)
+def test_the_gateway_names_the_variant(spec: ModelServerSpec) -> None:
+    served = Served(spec)
     response = served.post(ASK, headers={"x-llm-assets-variant": "challenger"})
     assert response.headers["x-llm-assets-variant"] == "challenger"
     assert served.recorded[0].variant == "challenger"
 
 
-def test_a_request_without_an_id_gets_one(recorded_spec: ModelServerSpec) -> None:
-    served = Served(recorded_spec, answer)
+def test_a_request_without_an_id_gets_one(spec: ModelServerSpec) -> None:
+    served = Served(spec)
     first, second = served.post(ASK), served.post(ASK, headers={"x-request-id": "x" * 300})
     identities = [response.headers["x-request-id"] for response in (first, second)]
     assert len(set(identities)) == 2
     assert [record.request_id for record in served.recorded] == identities
-
-
-@pytest.mark.parametrize("has_usage", [False, True])
-def test_a_stream_passes_through_and_is_recorded_whole(
-    recorded_spec: ModelServerSpec, has_usage: bool
-) -> None:
-    served = Served(recorded_spec, stream)
-    response = served.post({**ASK, "stream": True, "stream_options": {"include_usage": has_usage}})
-    assert response.headers["content-type"].startswith("text/event-stream")
-    chunks = [json.loads(line[6:]) for line in response.text.splitlines() if "{" in line]
-    assert [c["choices"][0]["delta"].get("content") for c in chunks[:2]] == PARTS
-    # Clients read choices[0] of every chunk, and the usage chunk has none.
-    assert [c for c in chunks if not c["choices"]] == (chunks[-1:] if has_usage else [])
-    assert response.text.endswith("data: [DONE]\n\n")
-    [record] = served.recorded
-    assert (record.response, record.finish_reason) == ("literature", "stop")
-    assert (record.num_prompt_tokens, record.num_response_tokens) == (12, 2)
-
-
-TOKENS = [{"token": part, "logprob": -0.5} for part in PARTS]
-
-
-def sure_answer(request: httpx.Request) -> httpx.Response:
-    """Answer as llama.cpp does: with probabilities, that of the end too, if it is asked."""
-    if not json.loads(request.content).get("logprobs"):
-        return stream(request) if b'"stream":true' in request.content else answer(request)
-    if b'"stream":true' in request.content:
-        return httpx.Response(200, content=sure_events())
-    completion = answer(request).json()
-    completion["choices"][0]["logprobs"] = {"content": [*TOKENS, {"token": "", "logprob": -3.0}]}
-    return httpx.Response(200, json=completion)
-
-
-async def sure_events() -> AsyncIterator[bytes]:
-    for token in TOKENS:
-        choice = {"delta": {"content": token["token"]}, "finish_reason": None}
-        yield event({"choices": [{**choice, "logprobs": {"content": [token]}}]})
-    yield event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
-    yield event({"choices": [], "usage": USAGE})
-    yield b"data: [DONE]\n\n"
-
-
-@pytest.mark.parametrize("is_stream", [False, True])
-def test_the_confidence_is_recorded_if_wanted_and_the_client_sees_nothing_of_it(
-    recorded_spec: ModelServerSpec, is_stream: bool
-) -> None:
-    serving = recorded_spec.serving.model_copy(update={"record_confidence": True})
-    without = Served(recorded_spec, sure_answer)
-    sure = Served(replace(recorded_spec, serving=serving), sure_answer)
-    plain, seen = (served.post({**ASK, "stream": is_stream}) for served in (without, sure))
-    assert "logprob" not in seen.text
-    assert [json.loads(line) for line in objects_in(seen)] == [
-        json.loads(line) for line in objects_in(plain)
-    ]
-    assert without.recorded[0].confidence is None
-    [record] = sure.recorded
-    assert record.confidence == pytest.approx(math.exp(-0.5))
-    assert record.response == "literature"
-
-
-def objects_in(response: httpx.Response) -> list[str]:
-    lines = [line.removeprefix("data: ") for line in response.text.splitlines()]
-    return [line for line in lines if line.startswith("{")]
-
-
-@pytest.mark.parametrize("logprob", [None, "x", 0.7])
-def test_probabilities_that_are_none_do_not_fail_an_answer(
-    recorded_spec: ModelServerSpec, logprob: Any
-) -> None:
-    def odd_answer(request: httpx.Request) -> httpx.Response:
-        completion = answer(request).json()
-        completion["choices"][0]["logprobs"] = {"content": [{"token": "a", "logprob": logprob}]}
-        return httpx.Response(200, json=completion)
-
-    served = Served(recorded_spec, odd_answer)
-    assert served.post(ASK).status_code == 200
-    assert served.recorded[0].confidence is None
 
 
 @pytest.mark.parametrize(
@@ -229,11 +87,16 @@ def test_probabilities_that_are_none_do_not_fail_an_answer(
         ),
     ],
 )
+@pytest.mark.parametrize("headers", [{}, TRIAL])
 def test_a_refused_request_says_why_and_is_recorded(
-    recorded_spec: ModelServerSpec, body: dict[str, Any], status: int, message: str
+    spec: ModelServerSpec,
+    body: dict[str, Any],
+    status: int,
+    message: str,
+    headers: dict[str, str],
 ) -> None:
-    served = Served(recorded_spec, answer)
-    response = served.post(body)
+    served = Served(spec)
+    response = served.post(body, headers=headers)
     error = response.json()["error"]
     assert (response.status_code, error["type"]) == (status, "invalid_request_error")
     assert message in error["message"]
@@ -243,86 +106,110 @@ def test_a_refused_request_says_why_and_is_recorded(
     assert len(record.prompt) <= 2000
 
 
-def test_too_many_tokens_name_the_context(recorded_spec: ModelServerSpec) -> None:
-    error = {"type": "exceed_context_size_error", "n_prompt_tokens": 900, "n_ctx": 512}
-    served = Served(recorded_spec, lambda _: httpx.Response(400, json={"error": error}))
+def test_too_many_tokens_name_the_context(spec: ModelServerSpec) -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        error = {"type": "exceed_context_size_error", "n_prompt_tokens": 900, "n_ctx": 512}
+        return web.json_response({"error": error}, status=400)
+
+    served = Served(spec, refuse)
     response = served.post(ASK)
     expected = "900 tokens, the context of application 'helpdesk' holds 512"
     assert (response.status_code, served.recorded[0].status) == (400, 400)
     assert expected in response.json()["error"]["message"]
 
 
-def test_an_engine_that_is_down_is_a_503(recorded_spec: ModelServerSpec) -> None:
-    def refuse(_: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused")
+async def drop(request: web.Request) -> web.Response:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
 
-    served = Served(recorded_spec, refuse)
-    assert served.post(ASK).status_code == 503
-    assert served.recorded[0].finish_reason == "engine_unavailable"
+
+async def fail(_: web.Request) -> web.Response:
+    return web.json_response({"error": {"message": "no memory"}}, status=500)
+
+
+async def babble(_: web.Request) -> web.Response:
+    return web.Response(text="<html>", content_type="text/html")
+
+
+async def hang(_: web.Request) -> web.Response:
+    await asyncio.sleep(60)
+    raise AssertionError
+
+
+async def say_nothing(_: web.Request) -> web.Response:
+    return web.json_response(completion(" \n"))
+
+
+@pytest.mark.parametrize(
+    ("engine", "status", "reason", "message"),
+    [
+        (drop, 503, "engine_unavailable", "the engine does not answer"),
+        (fail, 503, "engine_failed", "no memory"),
+        (babble, 503, "engine_unavailable", "no JSON object"),
+        (hang, 504, "timeout", r"within 0.05 s (serving.timeout_seconds)"),
+        (say_nothing, 502, "empty_answer", "the model gave an empty answer"),
+    ],
+)
+def test_a_failure_is_recorded_unless_the_other_arm_of_a_trial_is_asked_next(
+    spec: ModelServerSpec, engine: Any, status: int, reason: str, message: str
+) -> None:
+    served = Served(serving(spec, timeout_seconds=0.05 if engine is hang else 5.0), engine)
+    alone, in_trial = served.post(ASK), served.post(ASK, headers=TRIAL)
+    for response in (alone, in_trial):
+        assert response.status_code == status
+        assert message in response.json()["error"]["message"]
+    [record] = served.recorded
+    assert record.request_id == alone.headers["x-request-id"]
+    assert (record.status, record.finish_reason) == (status, reason)
+
+
+def test_an_engine_that_is_away_is_not_ready(spec: ModelServerSpec) -> None:
+    served = Served(spec, drop)
     assert served.run(lambda client: client.get("/readyz")).status_code == 503
     assert served.run(lambda client: client.get("/healthz")).status_code == 200
 
 
-def test_an_answer_that_takes_too_long_is_a_504(recorded_spec: ModelServerSpec) -> None:
-    async def hang(_: httpx.Request) -> httpx.Response:
-        await asyncio.sleep(60)
-        raise AssertionError
-
-    served = Served(with_timeout(recorded_spec), hang)
-    response = served.post(ASK)
-    assert response.status_code == 504
-    assert "within 0.05 s (serving.timeout_seconds)" in response.json()["error"]["message"]
-    assert served.recorded[0].finish_reason == "timeout"
-
-
-def test_a_stream_that_takes_too_long_ends_with_an_error(recorded_spec: ModelServerSpec) -> None:
-    served = Served(
-        with_timeout(recorded_spec), lambda _: httpx.Response(200, content=slow_events())
-    )
-    response = served.post({**ASK, "stream": True})
-    assert '"type":"timeout"' in response.text
-    [record] = served.recorded
-    assert (record.response, record.finish_reason, record.status) == ("lite", "timeout", 200)
-
-
-def test_a_stream_that_breaks_ends_with_an_error(recorded_spec: ModelServerSpec) -> None:
-    served = Served(recorded_spec, lambda _: httpx.Response(200, content=broken_events()))
-    response = served.post({**ASK, "stream": True})
-    assert '"type":"service_unavailable"' in response.text
-    [record] = served.recorded
-    assert (record.response, record.finish_reason) == ("lite", "engine_failed")
-
-
-def test_a_replayed_time_is_kept_only_where_clients_are_trusted(
-    recorded_spec: ModelServerSpec,
+@pytest.mark.parametrize(
+    ("text", "reason", "options"),
+    [("", "length", {}), ("", "stop", {"stop": ["\n"]}), ("?", "stop", {})],
+)
+def test_an_answer_is_no_failure_where_a_limit_of_the_client_left_no_text(
+    spec: ModelServerSpec, text: str, reason: str, options: dict[str, Any]
 ) -> None:
+    async def engine(_: web.Request) -> web.Response:
+        return web.json_response(completion(text, reason))
+
+    assert Served(spec, engine).post({**ASK, **options}).status_code == 200
+
+
+def test_empty_answers_may_be_allowed(spec: ModelServerSpec) -> None:
+    served = Served(serving(spec, refuse_empty_answers=False), say_nothing)
+    assert served.post(ASK).status_code == 200
+    assert served.recorded[0].first_token_seconds is None
+
+
+def test_a_replayed_time_is_kept_only_where_clients_are_trusted(spec: ModelServerSpec) -> None:
     body = {**ASK, "metadata": {"timestamp": "2026-05-01T10:00:00+02:00"}}
-    trusting = recorded_spec.serving.model_copy(update={"trust_client_time": True})
-    served = Served(replace(recorded_spec, serving=trusting), answer)
+    served = Served(serving(spec, trust_client_time=True))
     served.post(body)
     assert served.recorded[0].time == datetime(2026, 5, 1, 8, tzinfo=UTC)
-    doubting = Served(recorded_spec, answer)
+    doubting = Served(spec)
     doubting.post(body)
     assert doubting.recorded[0].time.year > 2025
     assert doubting.recorded[0].time != datetime(2026, 5, 1, 8, tzinfo=UTC)
 
 
-def with_timeout(spec: ModelServerSpec) -> ModelServerSpec:
-    return replace(spec, serving=spec.serving.model_copy(update={"timeout_seconds": 0.05}))
-
-
-def test_a_wrong_replayed_time_is_refused(recorded_spec: ModelServerSpec) -> None:
-    trusting = recorded_spec.serving.model_copy(update={"trust_client_time": True})
-    served = Served(replace(recorded_spec, serving=trusting), answer)
-    response = served.post({**ASK, "metadata": {"timestamp": "yesterday"}})
+@pytest.mark.parametrize("time", ["yesterday", "1999-01-01T00:00:00Z"])
+def test_a_wrong_replayed_time_is_refused(spec: ModelServerSpec, time: str) -> None:
+    served = Served(serving(spec, trust_client_time=True))
+    response = served.post({**ASK, "metadata": {"timestamp": time}})
     assert response.status_code == 400
     assert "metadata.timestamp" in response.json()["error"]["message"]
 
 
-def test_a_stranger_is_neither_answered_nor_recorded(
-    recorded_spec: ModelServerSpec, tmp_path: Path
-) -> None:
-    served = Served(replace(recorded_spec, token_home=tmp_path), answer)
+def test_a_stranger_is_neither_answered_nor_recorded(spec: ModelServerSpec, tmp_path: Path) -> None:
+    served = Served(replace(spec, token_home=tmp_path))
     tokens, now = Tokens(tmp_path), datetime.now(UTC)
     of_helpdesk, of_bank = (tokens.create(name, now=now) for name in ("helpdesk", "bank"))
     statuses = {
@@ -336,8 +223,24 @@ def test_a_stranger_is_neither_answered_nor_recorded(
     assert len(served.recorded) == 1
 
 
-def test_where_no_tokens_are_asked_for_the_header_does_not_matter(
-    recorded_spec: ModelServerSpec,
-) -> None:
-    served = Served(recorded_spec, answer)
-    assert served.post(ASK, headers={"authorization": "Bearer la_wrong"}).status_code == 200
+def test_where_no_tokens_are_asked_for_the_header_does_not_matter(spec: ModelServerSpec) -> None:
+    assert Served(spec).post(ASK, headers={"authorization": "Bearer la_wrong"}).status_code == 200
+
+
+def test_health_tells_how_busy_the_server_is(spec: ModelServerSpec) -> None:
+    async def ask_then_look(client: httpx.AsyncClient) -> dict[str, Any]:
+        asking = asyncio.create_task(client.post("/v1/chat/completions", json=ASK))
+        await asyncio.sleep(0.1)
+        health = (await client.get("/healthz")).json()
+        await asking
+        return health
+
+    async def slow(_: web.Request) -> web.Response:
+        await asyncio.sleep(0.3)
+        return web.json_response(completion())
+
+    health = Served(spec, slow).run(ask_then_look)
+    assert health["status"] == "ok"
+    assert health["requests"] == {"in_flight": 1, "waiting": 0, "shed": 0}
+    assert health["response_cache"] == {"hits": 0, "misses": 0, "entries": 0}
+    assert health["interactions"] == {"sent": 0, "waiting": 0, "dropped": 0, "refused": 0}

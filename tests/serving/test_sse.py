@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_assets.serving.engine_client import EngineError
 from llm_assets.serving.sse import Answer, EventSplitter, event_data, without_logprobs
 
 
@@ -35,6 +36,20 @@ def test_an_answer_is_assembled_however_the_bytes_are_cut(
     assert (answer.text, answer.finish_reason) == ("".join(parts), "stop")
     assert (answer.num_prompt_tokens, answer.num_response_tokens) == (5, len(parts))
     assert answer.confidence == pytest.approx(math.exp(-0.5))
+
+
+def test_white_space_is_no_text() -> None:
+    answer = Answer()
+    answer.add({"choices": [{"delta": {"content": " \n"}}]})
+    assert not answer.has_text
+    answer.add({"choices": [{"delta": {"content": "a"}}]})
+    answer.add({"choices": [{"delta": {"content": " "}}]})
+    assert answer.has_text
+
+
+def test_a_chunk_that_is_no_object_is_a_failure_of_the_engine() -> None:
+    with pytest.raises(EngineError, match="no JSON object"):
+        event_data(b"data: {a\n\n")
 
 
 def test_what_is_no_chunk_has_no_data() -> None:

@@ -11,15 +11,15 @@ from llm_assets.errors import UserError
 from llm_assets.feedback.formats import read_line
 from llm_assets.feedback.ingestion.quarantine import Quarantined, quarantined
 from llm_assets.feedback.ingestion.units import Chunk, Problem
-from llm_assets.feedback.log import Record, Scrub
+from llm_assets.feedback.log import LogKind, Record, Scrub
 
 _PLACEHOLDER = re.compile(rb"<[A-Z_]+_[0-9]")
 
 
 class Day(NamedTuple):
-    """A kind of record and a UTC day."""
+    """A log and a UTC day."""
 
-    kind: type[Record]
+    kind: LogKind
     date: date
 
 
@@ -48,7 +48,7 @@ class Rows:
 
     def add(self, record: Record) -> None:
         """Add a clean record."""
-        day = Day(type(record), record.date)
+        day = Day(LogKind.of(record), record.date)
         row = Row(record.to_json() + b"\n", digest_of(record.record_id))
         self.by_day.setdefault(day, []).append(row)
 

@@ -39,6 +39,7 @@ def interaction_facts(frame: pl.DataFrame, *, day: date) -> pl.DataFrame:
         *_common("request_id", day),
         "status",
         "latency_seconds",
+        "first_token_seconds",
         "num_prompt_tokens",
         "num_response_tokens",
         prompt_length=pl.when(pl.col("status") < 400).then(length),

@@ -84,6 +84,12 @@ def interaction_rules(config: ValidationConfig) -> tuple[Rule, ...]:
             at_least=0,
             below=latency,
         ),
+        Rule(
+            name="first_token_is_plausible",
+            claim="first_token_seconds is not negative",
+            column="first_token_seconds",
+            at_least=0,
+        ),
         *(
             Rule(
                 name=f"{name}_is_a_count", claim=f"{name} is not negative", column=name, at_least=0

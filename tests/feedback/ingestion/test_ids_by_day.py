@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from llm_assets.feedback.ingestion.ids_by_day import DigestSet, IdsByDay
 from llm_assets.feedback.ingestion.rows import Day, digest_of
-from llm_assets.records import Interaction
+from llm_assets.feedback.log import LogKind
 
 DIGESTS = st.lists(st.integers(0, 50).map(lambda number: digest_of(str(number))), max_size=30)
 
@@ -24,7 +24,7 @@ def test_the_digests_are_a_set(calls: list[list[bytes]]) -> None:
 
 
 def day(number: int) -> Day:
-    return Day(Interaction, date(2026, 3, number))
+    return Day(LogKind.INTERACTIONS, date(2026, 3, number))
 
 
 def test_a_day_that_was_forgotten_is_read_again() -> None:

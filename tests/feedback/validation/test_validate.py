@@ -31,7 +31,12 @@ SECRET = "wonderful secret"
 
 
 def some_interactions(num: int = 4) -> pl.DataFrame:
-    fields = {"latency_seconds": 0.5, "num_prompt_tokens": 3, "num_response_tokens": 0}
+    fields = {
+        "latency_seconds": 0.5,
+        "first_token_seconds": 0.1,
+        "num_prompt_tokens": 3,
+        "num_response_tokens": 0,
+    }
     return interaction_table([an_interaction(f"r{n}", prompt=SECRET, **fields) for n in range(num)])
 
 
@@ -101,6 +106,7 @@ def test_good_rows_pass_every_rule() -> None:
         ("status_is_http", {"status": 600}, 600),
         ("latency_is_plausible", {"latency_seconds": -0.1}, -0.1),
         ("latency_is_plausible", {"latency_seconds": 3600.0}, 3600.0),
+        ("first_token_is_plausible", {"first_token_seconds": -0.1}, -0.1),
         ("num_prompt_tokens_is_a_count", {"num_prompt_tokens": -1}, -1),
         ("num_response_tokens_is_a_count", {"num_response_tokens": -1}, -1),
         ("prompt_is_not_blank", {"prompt": " \n"}, 0),

@@ -1,0 +1,223 @@
+"""The loop that carries rollouts through: look at the evidence, decide, and write it down.
+
+It keeps nothing that matters. What was decided is in the registry, what it was decided on in logs,
+and the controller makes processes and routes follow the registry; so it may be killed at any time.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from llm_assets.applications import Application
+from llm_assets.deployment.config import AbConfig
+from llm_assets.deployment.decision import Decision, decide
+from llm_assets.deployment.evidence import Evidence
+from llm_assets.deployment.incidents import open_incident, withdraw_incident
+from llm_assets.deployment.registry import Entry, Rollout
+from llm_assets.deployment.statistics.allocation import challenger_share
+from llm_assets.errors import UserError
+from llm_assets.installation import Installation
+from llm_assets.rollouts.gather import Gathering
+from llm_assets.rollouts.kept import keep
+from llm_assets.serving.status import Challenger, ServingStatus
+
+_LOG = logging.getLogger(__name__)
+
+# Looking takes at most this part of a processor's time, however much there is to look at. Its own
+# time counts: on a machine that is busy, maybe with a bad challenger, looks must not become rare.
+_LOOKING_RATE = 0.1
+_LOOK_SECONDS = 0.5
+_MIN_SHARE_CHANGE = 0.05
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class RolloutWatch:
+    """Decides on the rollouts of all applications; `environment` has keys and tokens."""
+
+    installation: Installation
+    environment: Mapping[str, str] = field(default_factory=dict)
+    clock: Callable[[], datetime] = _now
+    timer: Callable[[], float] = time.monotonic
+    effort: Callable[[], float] = time.thread_time
+    _known: dict[str, Application] = field(default_factory=dict)
+    _gatherings: dict[str, Gathering] = field(default_factory=dict)
+    _next_look: float = 0.0
+    _took: float = 0.0
+    _problems: dict[str, str] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Look at every rollout, unless the last look is too short ago."""
+        if self.timer() < self._next_look:
+            return
+        before = self.effort()
+        for name, application in self._applications().items():
+            try:
+                self._look_at(application)
+                self._problems.pop(name, None)
+            except Exception as error:  # noqa: BLE001 - it must stop neither the others nor serving
+                self._tell(name, error)
+        # The first look at a step reads all that was logged before, and the first decision loads a
+        # library: what is costly only once does not count.
+        took, self._took = self._took, self.effort() - before
+        self._next_look = self.timer() + max(_LOOK_SECONDS, min(took, self._took) / _LOOKING_RATE)
+
+    def stop(self) -> None:
+        """Give up what is not judged yet."""
+        for gathering in self._gatherings.values():
+            gathering.stop()
+        self._gatherings.clear()
+
+    def _applications(self) -> Mapping[str, Application]:
+        """Return the applications; of one whose file is wrong or gone what was last known of it.
+
+        Its challenger has users, so somebody has to look.
+        """
+        try:
+            self._known |= self.installation.applications()
+            self._problems.pop("", None)
+        except UserError as error:
+            self._tell("", error)
+        return self._known
+
+    def _tell(self, name: str, error: Exception) -> None:
+        """Log what is wrong, once; it is tried again at the next look."""
+        problem = str(error) if isinstance(error, UserError | OSError) else repr(error)
+        if self._problems.get(name) != problem:
+            _LOG.warning("%s: %s", f"{name}: rollout" if name else "rollouts", problem)
+        self._problems[name] = problem
+
+    def _look_at(self, application: Application) -> None:
+        name = application.name
+        entry = self.installation.registry.entry(name)
+        if entry.rollout is None:
+            self._forget(name)
+            return
+        gathering = self._gathering(application, entry)
+        challenger, now = self._challenger(name), self.clock()
+        evidence = gathering.evidence(now=now, endpoint=challenger)
+        if entry.rollout.step.stage != "smoke" and not _follows(challenger, entry.rollout):
+            return  # what is decided would be decided on traffic that was split otherwise
+        decision = decide(entry.rollout, evidence, config=application.deployment, now=now)
+        if decision.move == "stay":
+            self._allocate(application, entry.rollout, evidence)
+        else:
+            self._move(application, entry.rollout, gathering, evidence, decision, now)
+
+    def _challenger(self, application: str) -> Challenger | None:
+        """Return what the controller says of a challenger's server; a dead one says nothing."""
+        status = ServingStatus.read(self.installation.home)
+        endpoint = status.applications.get(application) if status.is_live else None
+        return endpoint.challenger if endpoint else None
+
+    def _gathering(self, application: Application, entry: Entry) -> Gathering:
+        rollout = entry.rollout
+        assert rollout is not None
+        assert entry.champion is not None
+        known = self._gatherings.get(application.name)
+        if (
+            known is not None
+            and _is_same_step(known.rollout, rollout)
+            and known.application == application  # its file says what is counted, and how
+        ):
+            return known
+        self._forget(application.name)
+        gathering = Gathering(
+            installation=self.installation,
+            application=application,
+            rollout=rollout,
+            champion=entry.champion,
+            environment=self.environment,
+        )
+        self._gatherings[application.name] = gathering
+        return gathering
+
+    def _forget(self, name: str) -> None:
+        gathering = self._gatherings.pop(name, None)
+        if gathering is not None:
+            gathering.stop()
+
+    def _allocate(self, application: Application, rollout: Rollout, evidence: Evidence) -> None:
+        """Move the share of an A/B test towards the arm that looks better, if it asks for that."""
+        ab = application.deployment.ab or AbConfig()
+        if rollout.step.stage != "ab" or ab.allocation != "best_arm":
+            return
+        champion, challenger = evidence.champion.metric, evidence.challenger.metric
+        if min(champion.n, challenger.n) < ab.min_users:
+            return
+        share = challenger_share(challenger.total, challenger.n, champion.total, champion.n)
+        before = rollout.step.share if rollout.share is None else rollout.share
+        if abs(share - before) >= _MIN_SHARE_CHANGE:
+            self.installation.registry.set_share(application.name, rollout, share)
+
+    def _move(
+        self,
+        application: Application,
+        rollout: Rollout,
+        gathering: Gathering,
+        evidence: Evidence,
+        decision: Decision,
+        now: datetime,
+    ) -> None:
+        name, home = application.name, self.installation.home
+        assert decision.move != "stay"
+        failures = [request.request_id for request in gathering.failures()]
+        kept = keep(
+            home,
+            name,
+            rollout,
+            decision=decision,
+            evidence=evidence,
+            slices=gathering.slices() if rollout.step.stage == "ab" else (),
+            failures=failures,
+            now=now,
+        )
+
+        def prepare() -> None:
+            # Before the transition, so that no rolled-back version is without its incident.
+            if decision.move == "reject":
+                open_incident(home, name, rollout, decision=decision, failures=failures, now=now)
+            elif decision.move == "promote":
+                withdraw_incident(home, name, rollout)
+
+        is_moved = self.installation.registry.move(
+            name,
+            rollout,
+            _after(rollout, decision, now),
+            action=decision.move,
+            time=now,
+            reason=decision.reason,
+            evidence=kept,
+            prepare=prepare,
+        )
+        if is_moved:
+            _LOG.info("%s: %s: %s: %s", name, rollout.challenger, decision.move, decision.reason)
+
+
+def _after(rollout: Rollout, decision: Decision, now: datetime) -> Rollout | None:
+    match decision.move:
+        case "advance":
+            return rollout.at_next_step(now)
+        case "hold":
+            return replace(rollout, holding_since=now)
+        case "alert":
+            return replace(rollout, has_alerted=True)
+        case _:
+            return None
+
+
+def _is_same_step(one: Rollout, other: Rollout) -> bool:
+    return (one.rollout_id, one.position) == (other.rollout_id, other.position)
+
+
+def _follows(challenger: Challenger | None, rollout: Rollout) -> bool:
+    """Tell whether the controller splits traffic as the registry says."""
+    return challenger is not None and (challenger.salt, challenger.trial) == (
+        rollout.rollout_id,
+        rollout.step.stage,
+    )

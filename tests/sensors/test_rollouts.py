@@ -1,0 +1,111 @@
+"""What became of rollouts, told to Dagster by the sensor that watches the registry."""
+
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from llm_assets.deployment.registry import Rollout
+from llm_assets.deployment.steps import Step
+from llm_assets.installation import Installation
+from llm_assets.sensors.cycle import rollout_sensor
+from tests.deployment.rollouts import START
+from tests.installations import CANDIDATE, VERSION
+from tests.sensors.ticks import added_partitions, skipped
+
+STEPS = (Step(stage="canary", share=0.1), Step(stage="ab", share=0.5))
+
+
+def told(answer: Any) -> list[tuple[str, str]]:
+    """Return the action and the version of each materialization."""
+    assert isinstance(answer, dg.SensorResult)
+    events = list(answer.asset_events or [])
+    assert all(isinstance(event, dg.AssetMaterialization) for event in events)
+    assert {event.partition for event in events} <= {"helpdesk"}
+    return [
+        (str(event.metadata["action"].value), str(event.metadata["model_version"].value))
+        for event in events
+    ]
+
+
+def begun(installation: Installation, *, run_id: str | None = None) -> Rollout:
+    registry = installation.registry
+    registry.register("helpdesk", CANDIDATE, time=START, reason="", run_id="run1")
+    registry.begin("helpdesk", CANDIDATE, steps=STEPS, time=START, reason="", run_id=run_id)
+    rollout = registry.entry("helpdesk").rollout
+    assert rollout is not None
+    return rollout
+
+
+def advanced(installation: Installation, rollout: Rollout) -> Rollout:
+    after = rollout.at_next_step(START + timedelta(hours=1))
+    assert after is not None
+    installation.registry.move(
+        "helpdesk", rollout, after, action="advance", time=after.since, reason="enough"
+    )
+    return after
+
+
+@pytest.fixture
+def look(installation: Installation, instance: dg.DagsterInstance) -> Any:
+    """Return a look of a sensor that was started anew, and that knows its stored cursor only."""
+    cursors: list[str | None] = [None]
+
+    def once() -> Any:
+        context = dg.build_sensor_context(
+            instance, cursor=cursors[-1], resources={"installation": installation}
+        )
+        answer = rollout_sensor(context)
+        if isinstance(answer, dg.SensorResult):
+            cursors.append(answer.cursor)
+        return answer
+
+    return once
+
+
+def test_each_transition_is_told_exactly_once(installation: Installation, look: Any) -> None:
+    first = look()
+    assert told(first) == [("promote", VERSION)]
+    assert added_partitions(first) == {"application": ["helpdesk"]}
+    assert skipped(look()).startswith("no rollout went on")
+    rollout = begun(installation)
+    assert told(look()) == [("start", CANDIDATE)]
+    after = advanced(installation, rollout)
+    installation.registry.move(
+        "helpdesk", after, None, action="promote", time=START, reason="better"
+    )
+    assert told(look()) == [("advance", CANDIDATE), ("promote", CANDIDATE)]
+    installation.registry.roll_back("helpdesk", time=START, reason="worse after all")
+    assert told(look()) == [("roll_back", VERSION)]
+    assert skipped(look())
+
+
+def test_what_a_run_did_it_has_told_itself(installation: Installation, look: Any) -> None:
+    look()
+    rollout = begun(installation, run_id="run2")
+    assert skipped(look())
+    advanced(installation, rollout)
+    assert told(look()) == [("advance", CANDIDATE)]
+
+
+def test_a_registration_alone_is_told_by_its_own_asset(
+    installation: Installation, look: Any
+) -> None:
+    look()
+    installation.registry.register("helpdesk", CANDIDATE, time=START, reason="", run_id="run1")
+    assert skipped(look())
+    begun(installation)
+    assert told(look()) == [("start", CANDIDATE)]
+
+
+def test_what_cannot_be_read_now_is_told_later(installation: Installation, look: Any) -> None:
+    look()
+    rollout = begun(installation)
+    path = installation.registry.root / "helpdesk.json"
+    content = path.read_text()
+    path.write_text("{")
+    assert skipped(look())
+    path.write_text(content)
+    advanced(installation, rollout)
+    assert told(look()) == [("start", CANDIDATE), ("advance", CANDIDATE)]
