@@ -10,7 +10,8 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-drift up test chaos check format benchmark benchmark-drift benchmark-sensors \
-	benchmark-training benchmark-training-gpu benchmark-feedback benchmark-implicit benchmark-personal-data clean
+	benchmark-training benchmark-training-gpu benchmark-ab benchmark-serving benchmark-serving-gpu benchmark-chaos \
+	benchmark-feedback benchmark-implicit benchmark-personal-data clean
 
 help:  ## show the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 26
@@ -39,7 +40,7 @@ up: install  ## start everything, with the sensors on, until Ctrl-C
 test: install  ## run the tests
 	$(BIN)/python -m pytest
 
-chaos: install  ## run the slow proofs: whatever is killed, trainings go on
+chaos: install  ## run the slow proofs: whatever is killed or broken, trainings and users go on
 	$(BIN)/python -m pytest -m chaos tests
 
 check: install  ## lint, types, import rules, definitions
@@ -68,6 +69,18 @@ benchmark-training: install  ## measure training: speed and loss beside peers, o
 
 benchmark-training-gpu: install  ## measure training of 1 and 8 billion weights on one GPU
 	$(BIN)/python benchmarks/training_gpu.py
+
+benchmark-ab: install  ## measure A/B tests: false winners under peeking, samples to a decision
+	$(BIN)/python benchmarks/ab.py
+
+benchmark-serving: install  ## measure serving: throughput, overhead, beside peers if PEERS names their folder
+	$(BIN)/python benchmarks/serving.py $(if $(PEERS),--peers $(PEERS))
+
+benchmark-serving-gpu: install  ## measure vLLM on one GPU with the same client
+	$(BIN)/python benchmarks/serving_gpu.py
+
+benchmark-chaos: install  ## break versions and kill processes under load, and count what users see
+	$(BIN)/python -m benchmarks.chaos
 
 benchmark-feedback: install  ## measure ingest and the collector against a floor
 	$(BIN)/python benchmarks/feedback.py

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -32,12 +34,14 @@ from llm_assets.records import SHADOW_VARIANT
 from llm_assets.rollouts.metrics import RolloutMetrics
 from llm_assets.serving.fallback import Fallback
 from llm_assets.serving.headers import VARIANT
+from llm_assets.serving.process import PARENT_DIED
 from llm_assets.serving.status import ServingStatus
 from llm_assets.settings import Settings
 from llm_assets.tokens import INTERNAL_TOKEN, TokenCheck, is_loopback
 
 # So long a record may still take to the disk when the process ends.
 _FLUSH_SECONDS = 5.0
+_LAST_RECORDS_SECONDS = 6.0
 
 
 def create_app(installation: Installation, *, internal_token: str | None = None) -> Starlette:
@@ -146,6 +150,13 @@ def _unserved(body: bytes, status: ServingStatus) -> JSONResponse:
     return error_response(404, f"model: {model!r} is not served here (served: {names})")
 
 
+def _end_later() -> None:
+    """Take the last records of the model servers, which were told to end in the same moment."""
+    end = threading.Timer(_LAST_RECORDS_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+    end.daemon = True
+    end.start()
+
+
 def main() -> None:
     """Serve the API of the installation that the environment describes, on a loopback port."""
     parser = argparse.ArgumentParser(description="Serve the API of an installation.")
@@ -156,6 +167,7 @@ def main() -> None:
         app = create_app(installation, internal_token=os.environ.get(INTERNAL_TOKEN))
     except UserError as error:
         sys.exit(str(error))
+    signal.signal(PARENT_DIED, lambda *_: _end_later())
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 

@@ -184,8 +184,17 @@ def route_of(
         mirror=mirror,
         timeout_seconds=timeout_seconds,
         salt=split.salt,
-        trial=split.trial if len(arms) > 1 else "",
+        trial=trial_of(split.trial, split.salt) if split.trial and len(arms) > 1 else "",
     )
+
+
+def trial_of(stage: str, rollout_id: str) -> str:
+    """Return what the arms of a step are told, and what the gateway logs of its requests.
+
+    It names the rollout as well: until the gateway follows a new one, it splits as the last one
+    wanted it.
+    """
+    return f"{stage}/{rollout_id}"
 
 
 def weight_of(share: float) -> int:

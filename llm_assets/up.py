@@ -17,7 +17,7 @@ from llm_assets.rollouts.watch import RolloutWatch
 from llm_assets.serving.controller import Controller
 from llm_assets.serving.gateway import Gateway
 from llm_assets.serving.model_process import MODEL_SERVER
-from llm_assets.serving.process import Child, require_free_port
+from llm_assets.serving.process import PARENT_DIED, Child, require_free_port
 from llm_assets.settings import Settings
 from llm_assets.tokens import INTERNAL_TOKEN, is_loopback, new_token
 
@@ -60,7 +60,13 @@ def serve(
         api_port = _free_port()
         # Made anew at each start, and never written: whoever has it is one of our processes.
         internal = {INTERNAL_TOKEN: new_token()}
-        api = Child("api", _api_command(api_port), logs / "api.log", environment=internal)
+        api = Child(
+            "api",
+            _api_command(api_port),
+            logs / "api.log",
+            environment=internal,
+            death_signal=PARENT_DIED,
+        )
         children = [api] if beside is None else [api, beside]
         controller = Controller(
             home=installation.home,

@@ -29,7 +29,7 @@ from llm_assets.rollouts.request import Answer, Request
 from llm_assets.rollouts.requests import StepRequests
 from llm_assets.rollouts.smoke import SmokeTest
 from llm_assets.rollouts.sources import Sources
-from llm_assets.routing import CHALLENGER, CHAMPION
+from llm_assets.routing import CHALLENGER, CHAMPION, trial_of
 from llm_assets.serving.status import Challenger
 from llm_assets.tokens import INTERNAL_TOKEN
 
@@ -64,8 +64,8 @@ class Gathering:
         config, since = self.application.deployment, self.rollout.since
         is_shadow = self.step.stage == "shadow"
         # In the steps before there is one arm, which is told of no trial.
-        has_arms = self.step.share > 0
-        self.requests = self._empty(since, trial=self.step.stage if has_arms else None)
+        trial = trial_of(self.step.stage, self.rollout.rollout_id) if self.step.share else None
+        self.requests = self._empty(since, trial=trial)
         if is_shadow:
             self.requests.on_known = self._known.append
         if self.step.stage == "blue_green":

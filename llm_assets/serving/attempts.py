@@ -28,11 +28,11 @@ class Attempt:
     """One try of one server.
 
     `variant` is what the request was assigned to, also when another arm was asked, or `shadow`;
-    `trial` is the step in which two arms were compared. A first attempt (`attempt` is 1) at a model
-    version that is not the variant's means that the gateway has taken the variant's server out,
-    because it failed too often. `model_version` is None for the API's answer after all others
-    failed. `status` is 0 without an answer. What a server sheds because it is busy is no failure,
-    nor is a client that goes away.
+    `trial` names the step in which two arms were compared (`routing.trial_of`). A first attempt
+    (`attempt` is 1) at a model version that is not the variant's means that the gateway has taken
+    the variant's server out, because it failed too often. `model_version` is None for the API's
+    answer after all others failed. `status` is 0 without an answer. What a server sheds because it
+    is busy is no failure, nor is a client that goes away.
     """
 
     time: datetime

@@ -11,14 +11,16 @@ from pathlib import Path
 
 from llm_assets.errors import UserError
 
-# Runs before the program: the kernel shall send SIGTERM (15) when the parent dies (option 1 of
-# prctl). The parent may have died before that took effect, hence the second look.
+# Runs before the program: the kernel shall send a signal when the parent dies (option 1 of prctl).
+# The parent may have died before that took effect, hence the second look.
 _DIE_WITH_PARENT = """
 import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 15, 0, 0, 0)
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
+ctypes.CDLL(None).prctl(1, int(sys.argv[1]), 0, 0, 0)
+if os.getppid() == int(sys.argv[2]):
+    os.execv(sys.argv[3], sys.argv[3:])
 """
+# The signal for a child that ends in its own time when its parent has died.
+PARENT_DIED = signal.SIGUSR1
 _LONGEST_PAUSE_SECONDS = 30.0
 _STABLE_SECONDS = 60.0
 
@@ -45,14 +47,16 @@ class Child:
     """One process with its log file, in a session of its own.
 
     It dies with the thread that started it (that is what the kernel watches), so start children
-    from a thread that lives as long as they shall. Ctrl-C reaches only the parent, which stops
-    its children in an order that makes sense.
+    from a thread that lives as long as they shall. It gets the `death_signal` then, all children
+    at the same moment. Ctrl-C reaches only the parent, which stops its children in an order that
+    makes sense.
     """
 
     name: str
     arguments: Sequence[str]
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    death_signal: signal.Signals = signal.SIGTERM
     _process: subprocess.Popen[bytes] | None = None
     _started_at: float = 0.0
     _num_starts: int = 0
@@ -62,7 +66,8 @@ class Child:
         """Start the process; `now` is a monotonic time in seconds."""
         assert not self.is_running
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        guard = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
+        guard = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT]
+        guard += [str(int(self.death_signal)), str(os.getpid())]
         with self.log.open("ab") as log:
             self._log_offset = log.tell()
             self._process = subprocess.Popen(

@@ -19,6 +19,7 @@ from llm_assets.feedback.log import Record
 from llm_assets.installation import Installation
 from llm_assets.rollouts.gather import Gathering
 from llm_assets.rollouts.kept import keep, read_kept
+from llm_assets.routing import trial_of
 from llm_assets.serving.attempts import Attempt
 from tests.deployment.rollouts import START, a_rollout, an_arm, some_evidence
 from tests.installations import VERSION
@@ -93,9 +94,10 @@ def test_no_text_of_users_is_kept_or_told_to_dagster(installation: Installation)
     for number in range(60):
         entries += asked(number, "champion", START, **said)
         entries += asked(number, "challenger", START, **{**said, "response": ""})
-    routed = [replace(e, trial="ab") if isinstance(e, Attempt) else e for e in entries]
-    logs.write(*routed)
     rollout = a_rollout("ab")
+    trial = trial_of("ab", rollout.rollout_id)
+    routed = [replace(e, trial=trial) if isinstance(e, Attempt) else e for e in entries]
+    logs.write(*routed)
     gathering = Gathering(
         installation=installation,
         application=installation.application("helpdesk"),

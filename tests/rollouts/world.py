@@ -12,6 +12,7 @@ from llm_assets.deployment.steps import steps_of
 from llm_assets.feedback.log import Record
 from llm_assets.installation import Installation
 from llm_assets.rollouts.watch import RolloutWatch
+from llm_assets.routing import trial_of
 from llm_assets.serving.attempts import Attempt
 from tests.deployment.rollouts import START
 from tests.installations import CANDIDATE, helpdesk, write_application
@@ -41,7 +42,10 @@ class World:
     def restart(self) -> None:
         """Let another watch take over, as after a kill."""
         self.watch = RolloutWatch(
-            self.installation, clock=lambda: self.now, timer=lambda: self._seconds
+            self.installation,
+            clock=lambda: self.now,
+            timer=lambda: self._seconds,
+            effort=lambda: 0.0,
         )
 
     def configure(self, **deployment: Any) -> None:
@@ -133,7 +137,7 @@ class World:
         rollout = self.entry.rollout
         if not isinstance(entry, Attempt) or rollout is None or not rollout.step.share:
             return entry
-        return replace(entry, trial=rollout.step.stage)
+        return replace(entry, trial=trial_of(rollout.step.stage, rollout.rollout_id))
 
     def wait_for(self, action: str) -> None:
         """Look until the last transition is this one; a smoke test takes its time."""

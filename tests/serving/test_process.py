@@ -122,3 +122,28 @@ def is_alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z" and os.getpgid(pid) > 0
+
+
+def test_a_child_may_be_told_of_its_parents_death_by_another_signal(tmp_path: Path) -> None:
+    program = f"""
+import signal, time
+from pathlib import Path
+from llm_assets.serving.process import PARENT_DIED, Child
+told = "import signal,sys,time,pathlib;" \\
+    "signal.signal(signal.SIGUSR1, lambda *_: (pathlib.Path({str(tmp_path / "told")!r}).touch()," \\
+    "sys.exit()));pathlib.Path({str(tmp_path / "ready")!r}).touch();time.sleep(60)"
+Child("child", ["{sys.executable}", "-c", told], Path({str(tmp_path / "log")!r}),
+    death_signal=PARENT_DIED).start(0.0)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", program]) as parent:
+        _wait_for(tmp_path / "ready")
+        parent.kill()
+    _wait_for(tmp_path / "told")
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, path
+        time.sleep(0.02)
