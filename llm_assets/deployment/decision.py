@@ -23,6 +23,12 @@ from llm_assets.intervals import Interval
 
 Move = Literal["stay", "advance", "hold", "alert", "promote", "reject"]
 
+# What is compared: the higher, the better.
+_RATES = {
+    "correction_rate": "not corrected",
+    "satisfaction": "satisfied",
+    "conversion": "converted",
+}
 # What a mismatch of the sample ratio may be by chance in a whole test.
 _MISMATCH_ALPHA = 0.001
 
@@ -127,7 +133,7 @@ def effect_of(evidence: Evidence, *, share: float, config: AbConfig) -> Effect:
     num_users = champion.num_users + challenger.num_users
     ratio = sample_ratio(challenger.num_users, num_users, share, alpha=_MISMATCH_ALPHA)
     return Effect(
-        metric=config.metric,
+        metric=_RATES[config.metric],
         champion=champion.metric,
         challenger=challenger.metric,
         interval=interval,

@@ -24,7 +24,7 @@ def plot_intervals(kept: Mapping[str, Any]) -> bytes | None:
         ends = (effect["value"], effect["low"], effect["high"])
         state = "clear" if effect["low"] > -effect["margin"] else "open"
         state = "breached" if effect["high"] < -effect["margin"] else state
-        rows.append((effect["metric"].replace("_", " "), *ends, -effect["margin"], state))
+        rows.append((effect["metric"], *ends, -effect["margin"], state))
     if not rows:
         return None
     from matplotlib.backends.backend_agg import FigureCanvasAgg

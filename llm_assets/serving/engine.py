@@ -11,6 +11,7 @@ no cache beside the slots is needed for that.
 """
 
 import importlib
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,10 @@ def start_engine(spec: ModelServerSpec) -> Engine:
     Raises:
         UserError: a file is missing or the engine cannot load it.
     """
+    # It is read when the engine is loaded. Threads that wait for each other would spin, which on a
+    # busy machine takes most of the time that there is.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     # Compiled without type information, so not by an import statement.
     xllamacpp: Any = importlib.import_module("xllamacpp")
     for path in (spec.base_model, spec.adapter):

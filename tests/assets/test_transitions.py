@@ -46,7 +46,7 @@ def test_a_transition_shows_its_arms_its_effect_and_a_picture(
     installation: Installation, better: Evidence
 ) -> None:
     found = transition_metadata(installation, "helpdesk", 1, kept(installation, better))
-    assert (found["decided_in"], found["metric"]) == ("ab 0.5", "correction_rate")
+    assert (found["decided_in"], found["metric"]) == ("ab 0.5", "not corrected")
     assert found["effect_value"] == pytest.approx(0.2)
     assert 0 < found["effect_low"] < found["effect_value"] < found["effect_high"]
     arms = found["arms"].value.splitlines()

@@ -267,7 +267,7 @@ def test_a_test_that_is_open_at_its_end_holds() -> None:
     config = DeploymentConfig.of_plain({"ab": {"max_users": 500}})
     decision = decided(a_rollout("ab"), some_evidence(500), config=config)
     assert decision.move == "hold"
-    assert decision.reason.startswith("not decided: correction_rate 0.500 against 0.500: +0.000")
+    assert decision.reason.startswith("not decided: not corrected 0.500 against 0.500: +0.000")
 
 
 def test_a_sample_ratio_mismatch_holds_whatever_the_metric_says() -> None:

@@ -5,7 +5,7 @@ from llm_assets.deployment.plot import plot_intervals
 ERRORS = {"name": "errors", "value": 0.01, "low": -0.02, "high": 0.04, "margin": 0.05}
 UNMEASURED = {"name": "refusals", "value": None, "low": None, "high": None, "margin": 0.1}
 RESTARTS = {"name": "restarts", "value": 0.0, "low": 0.0, "high": 0.0, "margin": 3}
-EFFECT = {"metric": "correction_rate", "value": 0.2, "low": 0.1, "high": 0.3, "margin": 0.0}
+EFFECT = {"metric": "not corrected", "value": 0.2, "low": 0.1, "high": 0.3, "margin": 0.0}
 
 
 def kept(*findings: dict[str, Any], effect: dict[str, Any] | None = None) -> dict[str, Any]:

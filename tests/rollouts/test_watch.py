@@ -87,7 +87,7 @@ def test_a_good_challenger_goes_through_all_steps_and_is_promoted(world: World) 
         ("promote", None),
     ]
     last = world.entry.history[-1]
-    assert last.reason.startswith("better: correction_rate 0.917 against 0.500: +0.417")
+    assert last.reason.startswith("better: not corrected 0.917 against 0.500: +0.417")
     assert last.evidence is not None
     kept = read_kept(world.installation.home, "helpdesk", last.evidence)
     assert kept["challenger"]["num_users"] == kept["champion"]["num_users"]
