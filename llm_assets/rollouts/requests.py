@@ -5,20 +5,31 @@ what was said of it may be known earlier or later, in any order and more than on
 is the same.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from llm_assets.records import SHADOW_VARIANT, Feedback, FeedbackKind, Interaction
 from llm_assets.rollouts.request import Answer, Request
 from llm_assets.routing import CHALLENGER
-from llm_assets.serving.attempts import Attempt
+from llm_assets.serving.attempts import Attempt, GatewayStart
 
 # So many answers and signals are kept whose request the gateway's log did not tell yet.
 _MAX_EARLY = 20_000
 # Feedback may bear a client's clock.
 _CLOCK_TOLERANCE = timedelta(minutes=1)
+
+# What a gateway that ends cuts off ends with it.
+_LAST_MOMENT = timedelta(seconds=2)
+_MAX_FAILED = 1000
+
+
+class _Failed(NamedTuple):
+    ended_at: datetime
+    request_id: str
+    variant: str
 
 
 @dataclass
@@ -40,15 +51,26 @@ class StepRequests:
     on_known: Callable[[Interaction], object] = lambda _: None
     requests: dict[str, Request] = field(default_factory=dict)
     copies: dict[str, bool] = field(default_factory=dict)
+    _failed: deque[_Failed] = field(default_factory=lambda: deque(maxlen=_MAX_FAILED))
+    _last_end: datetime | None = None
     _answers: dict[str, Interaction] = field(default_factory=dict)
     _shadows: dict[str, Interaction] = field(default_factory=dict)
     _said: dict[str, dict[str, Feedback]] = field(default_factory=dict)
     _said_of_sessions: dict[str, dict[str, Feedback]] = field(default_factory=dict)
 
-    def add_attempt(self, attempt: Attempt) -> None:
-        """Take in a try of the gateway, which says which arm the request belongs to."""
+    def add_attempt(self, attempt: Attempt | GatewayStart) -> None:
+        """Take in a try of the gateway, which says which arm the request belongs to.
+
+        What failed in the last moment before the gateway was started anew was cut off by its end.
+        """
+        if isinstance(attempt, GatewayStart):
+            self._forgive()
+            return
         if attempt.time < self.since:
             return
+        if attempt.is_failure:
+            self._failed.append(_Failed(attempt.ended_at, attempt.request_id, attempt.variant))
+        self._last_end = max(self._last_end or attempt.ended_at, attempt.ended_at)
         if attempt.variant == SHADOW_VARIANT:
             if attempt.model_version == self.versions[CHALLENGER]:
                 self.copies[attempt.request_id] = attempt.is_failure
@@ -56,6 +78,16 @@ class StepRequests:
             request = self._request(attempt.request_id, attempt.variant)
             request.fell_back |= attempt.model_version is None
             request.has_failed |= attempt.attempt == 1 and self._is_against_its_arm(attempt)
+
+    def _forgive(self) -> None:
+        while self._failed and self._last_end is not None:
+            failed = self._failed.pop()
+            if self._last_end - failed.ended_at > _LAST_MOMENT:
+                continue
+            if failed.variant == SHADOW_VARIANT:
+                self.copies.pop(failed.request_id, None)
+            elif request := self.requests.get(failed.request_id):
+                request.has_failed = False
 
     def add_answer(self, interaction: Interaction) -> None:
         """Take in what a user was answered."""

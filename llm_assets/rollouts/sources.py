@@ -11,7 +11,7 @@ from llm_assets.errors import UserError
 from llm_assets.feedback.log import Log
 from llm_assets.records import Feedback, Interaction
 from llm_assets.rollouts.tail import Tail
-from llm_assets.serving.attempts import ATTEMPTS, OLD_ATTEMPTS, Attempt, read_attempt
+from llm_assets.serving.attempts import ATTEMPTS, OLD_ATTEMPTS, Attempt, GatewayStart, read_line
 
 Record = TypeVar("Record", Interaction, Feedback)
 
@@ -41,12 +41,14 @@ class Sources:
             "feedback": Tail(lambda: self._segments(Log.feedback(self.home))),
         }
 
-    def attempts(self) -> Iterator[Attempt]:
-        """Yield what the gateway tried."""
+    def attempts(self) -> Iterator[Attempt | GatewayStart]:
+        """Yield what the gateway tried, and when it was started anew."""
         for line in self._tails["attempts"].lines():
-            attempt = read_attempt(line)
-            if attempt is not None and attempt.application == self.application:
-                yield attempt
+            entry = read_line(line)
+            if isinstance(entry, GatewayStart) or (
+                entry is not None and entry.application == self.application
+            ):
+                yield entry
 
     def answers(self) -> Iterator[Interaction]:
         """Yield what users were answered."""

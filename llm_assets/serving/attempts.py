@@ -5,8 +5,8 @@ is known from here only: nobody else saw it.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -16,6 +16,7 @@ from llm_assets.serving.envoy.clusters import model_version_of
 # In the gateway's folder: what it writes now, and what it wrote before.
 ATTEMPTS, OLD_ATTEMPTS = "attempts.ndjson", "attempts.1.ndjson"
 
+_START = b'{"gateway": "started"}'
 # Envoy's response flags that speak against a server: not connected, timed out, connection closed,
 # reset, nonsense, all retries used.
 _FAILURES = frozenset({"UF", "UT", "UC", "UR", "UPE", "URX"})
@@ -46,9 +47,28 @@ class Attempt:
     is_failure: bool
     seconds: float
 
+    @property
+    def ended_at(self) -> datetime:
+        """When it was over."""
+        return self.time + timedelta(seconds=self.seconds)
+
+
+class GatewayStart(NamedTuple):
+    """Stands between the tries of two lives of the gateway: the last ones before were cut off."""
+
+
+def start_line() -> bytes:
+    """Return the line by which a start is told."""
+    return _START + b"\n"
+
+
+def read_line(line: bytes) -> Attempt | GatewayStart | None:
+    """Return what a line of the log says, or None for a line that is torn."""
+    return GatewayStart() if line.strip() == _START else read_attempt(line)
+
 
 def read_attempt(line: bytes) -> Attempt | None:
-    """Return what a line of the log says, or None for a line that is torn."""
+    """Return the try that a line tells of, or None for a line that tells of none."""
     try:
         entry = orjson.loads(line)
         model_version = model_version_of(entry["cluster"])

