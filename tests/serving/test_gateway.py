@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from llm_assets.errors import UserError
-from llm_assets.serving.attempts import read_attempt
+from llm_assets.serving.attempts import read_line
 from llm_assets.serving.gateway import Gateway
 from tests.serving.fakes import FakeApi, FakeModel
 from tests.serving.gateways import (
@@ -228,7 +228,7 @@ def test_the_log_of_tries_tells_of_chats_only_and_nothing_that_a_client_wrote(
     attempts_of(gateway, request_id, 1)
     content = gateway.attempts.read_bytes()
     assert b"secret" not in content
-    assert all(read_attempt(line) for line in content.splitlines())
+    assert all(read_line(line) is not None for line in content.splitlines())
 
 
 def test_a_port_in_use_is_one_clear_line(gateway: Gateway, tmp_path: Path, api: FakeApi) -> None:

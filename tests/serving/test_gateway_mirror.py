@@ -54,7 +54,7 @@ def mirror(shadow: FakeModel, *, weight: int = 10_000) -> Mirror:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.01)
