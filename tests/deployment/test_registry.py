@@ -294,6 +294,7 @@ def _end(task: tuple[Path, Rollout, Literal["promote", "reject"]]) -> bool:
     return end(Registry(root), rollout, action)
 
 
+@pytest.mark.chaos
 def test_whatever_is_killed_an_entry_reads_and_its_split_is_one_of_those_that_were_written(
     serving: Registry,
 ) -> None:

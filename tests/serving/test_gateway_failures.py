@@ -134,6 +134,7 @@ def test_when_both_arms_fail_the_api_answers(
     assert [attempt.is_failure for attempt in attempts] == [True, True, False]
 
 
+@pytest.mark.chaos
 def test_a_champion_that_stays_away_is_answered_for_and_one_that_comes_back_in_time_answers(
     gateway: Gateway, client: httpx.Client
 ) -> None:

@@ -119,6 +119,7 @@ def test_a_killed_process_is_started_again_by_its_supervisor(
     _require_same(job, uninterrupted, tolerance=0)
 
 
+@pytest.mark.chaos
 def test_after_a_killed_supervisor_the_next_attempt_goes_on(
     job: TrainingJob, uninterrupted: TrainingJob, tmp_path: Path
 ):
@@ -168,6 +169,7 @@ def test_another_number_of_processes_goes_on(
     _require_same(then_job, alone, tolerance=_TOLERANCE)
 
 
+@pytest.mark.chaos
 def test_a_process_that_dies_every_time_is_given_up(job: TrainingJob, tmp_path: Path):
     job = replace(job, config=_config(job, max_restarts=0))
     job.write(tmp_path / "job.json")
