@@ -16,20 +16,27 @@ from llm_assets.serving.spec import ModelServerSpec
 def serve(spec: ModelServerSpec, *, start_seconds: float = 120.0) -> Iterator[str]:
     """Serve a model version on a free port, unrecorded, and give its base URL.
 
-    Port, ready file, and collector of the spec are replaced.
+    Port, ready file, and collector of the spec are replaced, and an empty answer is an answer: who
+    evaluates has no other version to ask, and shall see it.
 
     Raises:
         UserError: the server did not start; the message holds its last line.
     """
     with tempfile.TemporaryDirectory(prefix="llm-assets-") as name:
         folder = Path(name)
-        process = ModelProcess(replace(spec, collector_url=None), folder, folder / "log")
+        process = ModelProcess(alone(spec), folder, folder / "log")
         process.child.start(time.monotonic())
         try:
             _wait(process, start_seconds)
             yield f"http://{spec.host}:{process.port}"
         finally:
             process.child.stop(grace_seconds=10)
+
+
+def alone(spec: ModelServerSpec) -> ModelServerSpec:
+    """Return how a version is served that is recorded nowhere and has no other one beside it."""
+    serving = spec.serving.model_copy(update={"refuse_empty_answers": False})
+    return replace(spec, collector_url=None, serving=serving)
 
 
 def _wait(process: ModelProcess, seconds: float) -> None:
