@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -138,6 +138,12 @@ class Tokens:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(self.path.with_suffix(".lock"), alone=True):
             yield
+
+
+def internal_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the header by which our own processes know each other, if `up` started them."""
+    token = environment.get(INTERNAL_TOKEN)
+    return {"authorization": f"Bearer {token}"} if token else {}
 
 
 @dataclass(frozen=True, kw_only=True)

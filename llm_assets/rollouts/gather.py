@@ -31,7 +31,7 @@ from llm_assets.rollouts.smoke import SmokeTest
 from llm_assets.rollouts.sources import Sources
 from llm_assets.routing import CHALLENGER, CHAMPION, trial_of
 from llm_assets.serving.status import Challenger
-from llm_assets.tokens import INTERNAL_TOKEN
+from llm_assets.tokens import internal_credentials
 
 # So many pairs wait for what their users say of them.
 _MAX_UNDECIDED = 2000
@@ -224,16 +224,12 @@ class Gathering:
                 application=self.application.name,
                 prompts=smoke.prompts,
                 timeout_seconds=smoke.timeout_seconds,
-                headers=self._credentials(),
+                headers=internal_credentials(self.environment),
             )
         outcome = self._smoke.outcome
         if outcome is None:
             return replace(evidence, problem="the smoke test goes on")
         return replace(evidence, smoke=outcome.has_passed, problem=outcome.problem)
-
-    def _credentials(self) -> dict[str, str]:
-        token = self.environment.get(INTERNAL_TOKEN)
-        return {"authorization": f"Bearer {token}"} if token else {}
 
     def _shadowed(self, evidence: Evidence) -> Evidence:
         verdicts = self._judge.verdicts() if self._judge else ()

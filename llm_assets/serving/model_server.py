@@ -18,7 +18,7 @@ from llm_assets.errors import UserError
 from llm_assets.serving.engine import start_engine
 from llm_assets.serving.recorder import create_app
 from llm_assets.serving.spec import ModelServerSpec, Ready
-from llm_assets.tokens import INTERNAL_TOKEN
+from llm_assets.tokens import INTERNAL_TOKEN, internal_credentials
 
 # Longer than the gateway keeps an idle connection, so that it never sends into a closing one.
 KEEP_ALIVE_SECONDS = 75
@@ -41,8 +41,11 @@ def serve(spec: ModelServerSpec) -> None:
     app = create_app(
         spec,
         engine_url=engine.url,
-        collector=httpx.AsyncClient(timeout=10.0, trust_env=False, headers=_credentials()),
+        collector=httpx.AsyncClient(
+            timeout=10.0, trust_env=False, headers=internal_credentials(os.environ)
+        ),
         on_ready=lambda: ready.write(spec.ready_file),
+        internal_token=os.environ.get(INTERNAL_TOKEN),
     )
     server = uvicorn.Server(
         uvicorn.Config(
@@ -57,12 +60,6 @@ def serve(spec: ModelServerSpec) -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
     server.run(sockets=[listener])
     assert engine.server is not None  # kept alive until here
-
-
-def _credentials() -> dict[str, str]:
-    """Return what the collector knows us by, if `llm-assets up` started us."""
-    token = os.environ.get(INTERNAL_TOKEN)
-    return {"authorization": f"Bearer {token}"} if token else {}
 
 
 def main() -> None:

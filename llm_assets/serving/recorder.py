@@ -49,8 +49,12 @@ def create_app(
     engine_url: str,
     collector: httpx.AsyncClient,
     on_ready: Callable[[], None] = lambda: None,
+    internal_token: str | None = None,
 ) -> Starlette:
-    """Return the application; `on_ready` is called once it is about to take requests."""
+    """Return the application; `on_ready` is called once it is about to take requests.
+
+    Where requests need a token, the `internal_token` is one.
+    """
     url = None if spec.collector_url is None else f"{spec.collector_url}/v1/interactions"
     outbox = Outbox(url=url, client=collector)
     engine = EngineClient(engine_url)
@@ -61,7 +65,7 @@ def create_app(
         outbox=outbox,
         places=Places(serving.parallel_requests, serving.max_waiting_requests),
         cache=ResponseCache(serving.response_cache_entries),
-        tokens=_token_check(spec),
+        tokens=_token_check(spec, internal_token),
     )
 
     @asynccontextmanager
@@ -83,10 +87,10 @@ def create_app(
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-def _token_check(spec: ModelServerSpec) -> TokenCheck | None:
+def _token_check(spec: ModelServerSpec, internal: str | None) -> TokenCheck | None:
     if spec.token_home is None:
         return None
-    return TokenCheck(tokens=Tokens(spec.token_home), is_required=True)
+    return TokenCheck(tokens=Tokens(spec.token_home), is_required=True, internal=internal)
 
 
 @dataclass(frozen=True)
