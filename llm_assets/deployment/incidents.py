@@ -6,7 +6,7 @@ A golden sample is named by its request's id, so no text of users lies here. Cur
 requests out of training for good: every later candidate is asked them before it is deployed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def open_incident(
     rollout: Rollout,
     *,
     decision: Decision,
-    failures: list[str],
+    failures: Sequence[str],
     now: datetime,
 ) -> Incident:
     """Write the record of a roll-back; writing it again replaces it.

@@ -4,8 +4,6 @@ It holds the rollout in progress as well, so that a promotion ends its rollout i
 whatever is killed, champion and rollout never contradict each other.
 """
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +18,7 @@ from llm_assets.deployment.steps import Step
 from llm_assets.errors import UserError
 from llm_assets.json_file import read_json, write_json
 from llm_assets.routing import Split
+from llm_assets.storage import locked
 
 # `reject` ends a rollout and leaves the champion; `roll_back` takes a promotion back.
 Action = Literal["register", "promote", "roll_back", "start", "advance", "hold", "alert", "reject"]
@@ -67,6 +66,14 @@ class Rollout:
         """The present step."""
         return self.steps[self.position]
 
+    @property
+    def share_of_users(self) -> float:
+        """The part of the users whom the challenger answers now."""
+        return self.step.share if self.share is None else self.share
+
+    def __str__(self) -> str:
+        return f"the rollout of {self.challenger} is in {self.step}"
+
     def at_next_step(self, now: datetime) -> "Rollout | None":
         """Return the rollout in its next step, or None after the last one."""
         if self.position + 1 == len(self.steps):
@@ -101,7 +108,7 @@ class Entry:
         return Split(
             champion=self.champion,
             challenger=self.rollout.challenger,
-            share=step.share if self.rollout.share is None else self.rollout.share,
+            share=self.rollout.share_of_users,
             mirrored=step.mirrored,
             trial=step.stage,
             salt=self.rollout.rollout_id,
@@ -145,8 +152,12 @@ class Registry:
         Raises:
             UserError: the file is damaged; the message names it.
         """
-        path = self.root / f"{application}.json"
+        path = self._path(application)
         return read_json(path, Entry) if path.exists() else Entry()
+
+    def applications(self) -> list[str]:
+        """Return the applications that have an entry."""
+        return sorted(path.stem for path in self.root.glob("*.json"))
 
     def champion(self, application: str) -> str | None:
         """Return the model version that shall serve, or None before the first promotion."""
@@ -272,7 +283,7 @@ class Registry:
             if entry.rollout != before:
                 return False
             moved = replace(entry, rollout=replace(before, share=share))
-            write_json(self.root / f"{application}.json", moved)
+            write_json(self._path(application), moved)
             return True
 
     def promote(
@@ -319,18 +330,16 @@ class Registry:
 
     def _write(self, application: str, entry: Entry, step: Transition) -> None:
         entry = replace(entry, history=(*entry.history, step))
-        write_json(self.root / f"{application}.json", entry)
+        write_json(self._path(application), entry)
+
+    def _path(self, application: str) -> Path:
+        return self.root / f"{application}.json"
 
     @contextmanager
     def _changing(self, application: str) -> Iterator[Entry]:
         """Hold the application's lock, so that what was read is still true when written."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.root / f".{application}.lock", os.O_CREAT | os.O_RDWR, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.root / f".{application}.lock", alone=True):
             yield self.entry(application)
-        finally:
-            os.close(lock)
 
 
 def _require_registered(application: str, version: str, entry: Entry) -> None:

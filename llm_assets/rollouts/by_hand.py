@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 from llm_assets.deployment.decision import Decision
-from llm_assets.deployment.incidents import open_incident, withdraw_incident
 from llm_assets.deployment.registry import Rollout
 from llm_assets.deployment.rollout import start_rollout
 from llm_assets.deployment.steps import steps_of
@@ -12,6 +11,7 @@ from llm_assets.evaluation.gate import gate
 from llm_assets.evaluation.report import EvalReport
 from llm_assets.installation import Installation
 from llm_assets.manifest import application_of
+from llm_assets.rollouts.carry_out import carry_out
 
 
 def start(
@@ -50,20 +50,10 @@ def promote(installation: Installation, application: str, *, reason: str) -> str
     Raises:
         UserError: no rollout runs.
     """
-    registry = installation.registry
-    rollout = registry.entry(application).rollout
+    rollout = installation.registry.entry(application).rollout
     if rollout is None:
         raise UserError(f"application {application!r}: no rollout runs; there is nobody to promote")
-    is_moved = registry.move(
-        application,
-        rollout,
-        None,
-        action="promote",
-        time=datetime.now(UTC),
-        reason=reason,
-        prepare=lambda: withdraw_incident(installation.home, application, rollout),
-    )
-    _require(is_moved, rollout)
+    _end(installation, application, rollout, Decision(move="promote", reason=reason))
     return rollout.challenger
 
 
@@ -73,28 +63,17 @@ def roll_back(installation: Installation, application: str, *, reason: str) -> s
     Raises:
         UserError: no rollout runs, and there is no earlier champion.
     """
-    registry, now = installation.registry, datetime.now(UTC)
+    registry = installation.registry
     entry = registry.entry(application)
     if entry.rollout is None:
-        return registry.roll_back(application, time=now, reason=reason)
-    rollout = entry.rollout
-    decision = Decision(move="reject", reason=reason)
-    is_moved = registry.move(
-        application,
-        rollout,
-        None,
-        action="reject",
-        time=now,
-        reason=reason,
-        prepare=lambda: open_incident(
-            installation.home, application, rollout, decision=decision, failures=[], now=now
-        ),
-    )
-    _require(is_moved, rollout)
+        return registry.roll_back(application, time=datetime.now(UTC), reason=reason)
+    _end(installation, application, entry.rollout, Decision(move="reject", reason=reason))
     assert entry.champion is not None
     return entry.champion
 
 
-def _require(is_moved: bool, rollout: Rollout) -> None:
-    if not is_moved:
+def _end(
+    installation: Installation, application: str, rollout: Rollout, decision: Decision
+) -> None:
+    if not carry_out(installation, application, rollout, decision, now=datetime.now(UTC)):
         raise UserError(f"{rollout.challenger}: the rollout went on meanwhile; look again")

@@ -20,9 +20,7 @@ def gather(installation: Installation, application: str) -> dict[str, Any]:
     installation.application(application)
     entry = installation.registry.entry(application)
     rollout = entry.rollout
-    serving = ServingStatus.read(installation.home)
-    endpoint = serving.applications.get(application)
-    trial = endpoint.challenger if endpoint and serving.is_live else None
+    trial = ServingStatus.read(installation.home).challenger_of(application)
     last = [t for t in entry.history if t.action != "register"][-_SHOWN:]
     return {
         "application": application,
@@ -32,12 +30,7 @@ def gather(installation: Installation, application: str) -> dict[str, Any]:
         "steps": [str(step) for step in rollout.steps] if rollout else [],
         "since": rollout.since.isoformat() if rollout else None,
         "is_holding": bool(rollout and rollout.holding_since),
-        "is_followed": bool(
-            rollout
-            and trial
-            and trial.ready
-            and (trial.salt, trial.trial) == (rollout.rollout_id, rollout.step.stage)
-        ),
+        "is_followed": bool(rollout and trial and trial.ready and trial.follows(entry.split)),
         "problem": trial.error if rollout and trial else None,
         "rolled_back": entry.rolled_back,
         "incidents": [

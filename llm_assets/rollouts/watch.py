@@ -7,21 +7,21 @@ and the controller makes processes and routes follow the registry; so it may be 
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from llm_assets.applications import Application
 from llm_assets.deployment.config import AbConfig
 from llm_assets.deployment.decision import Decision, decide
 from llm_assets.deployment.evidence import Evidence
-from llm_assets.deployment.incidents import open_incident, withdraw_incident
 from llm_assets.deployment.registry import Entry, Rollout
 from llm_assets.deployment.statistics.allocation import challenger_share
 from llm_assets.errors import UserError
 from llm_assets.installation import Installation
+from llm_assets.rollouts.carry_out import carry_out
 from llm_assets.rollouts.gather import Gathering
 from llm_assets.rollouts.kept import keep
-from llm_assets.serving.status import Challenger, ServingStatus
+from llm_assets.serving.status import ServingStatus
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ class RolloutWatch:
         if self.timer() < self._next_look:
             return
         before = self.effort()
-        for name, application in self._applications().items():
+        for name in self.installation.registry.applications():
             try:
-                self._look_at(application)
+                self._look_at(name)
                 self._problems.pop(name, None)
             except Exception as error:  # noqa: BLE001 - it must stop neither the others nor serving
                 self._tell(name, error)
@@ -73,47 +73,44 @@ class RolloutWatch:
             gathering.stop()
         self._gatherings.clear()
 
-    def _applications(self) -> Mapping[str, Application]:
-        """Return the applications; of one whose file is wrong or gone what was last known of it.
+    def _application(self, name: str) -> Application:
+        """Return an application; if its file is wrong or gone, what was last known of it.
 
         Its challenger has users, so somebody has to look.
         """
         try:
-            self._known |= self.installation.applications()
-            self._problems.pop("", None)
+            self._known[name] = self.installation.application(name)
+            self._problems.pop(_file_of(name), None)
         except UserError as error:
-            self._tell("", error)
-        return self._known
+            if name not in self._known:
+                raise
+            self._tell(_file_of(name), error)
+        return self._known[name]
 
     def _tell(self, name: str, error: Exception) -> None:
         """Log what is wrong, once; it is tried again at the next look."""
         problem = str(error) if isinstance(error, UserError | OSError) else repr(error)
         if self._problems.get(name) != problem:
-            _LOG.warning("%s: %s", f"{name}: rollout" if name else "rollouts", problem)
+            _LOG.warning("%s: rollout: %s", name, problem)
         self._problems[name] = problem
 
-    def _look_at(self, application: Application) -> None:
-        name = application.name
+    def _look_at(self, name: str) -> None:
         entry = self.installation.registry.entry(name)
         if entry.rollout is None:
             self._forget(name)
             return
+        application, now = self._application(name), self.clock()
         gathering = self._gathering(application, entry)
-        challenger, now = self._challenger(name), self.clock()
+        challenger = ServingStatus.read(self.installation.home).challenger_of(name)
         evidence = gathering.evidence(now=now, endpoint=challenger)
-        if entry.rollout.step.stage != "smoke" and not _follows(challenger, entry.rollout):
+        is_followed = challenger is not None and challenger.follows(entry.split)
+        if entry.rollout.step.stage != "smoke" and not is_followed:
             return  # what is decided would be decided on traffic that was split otherwise
         decision = decide(entry.rollout, evidence, config=application.deployment, now=now)
         if decision.move == "stay":
             self._allocate(application, entry.rollout, evidence)
         else:
-            self._move(application, entry.rollout, gathering, evidence, decision, now)
-
-    def _challenger(self, application: str) -> Challenger | None:
-        """Return what the controller says of a challenger's server; a dead one says nothing."""
-        status = ServingStatus.read(self.installation.home)
-        endpoint = status.applications.get(application) if status.is_live else None
-        return endpoint.challenger if endpoint else None
+            self._move(name, entry.rollout, gathering, evidence, decision, now)
 
     def _gathering(self, application: Application, entry: Entry) -> Gathering:
         rollout = entry.rollout
@@ -151,24 +148,21 @@ class RolloutWatch:
         if min(champion.n, challenger.n) < ab.min_users:
             return
         share = challenger_share(challenger.total, challenger.n, champion.total, champion.n)
-        before = rollout.step.share if rollout.share is None else rollout.share
-        if abs(share - before) >= _MIN_SHARE_CHANGE:
+        if abs(share - rollout.share_of_users) >= _MIN_SHARE_CHANGE:
             self.installation.registry.set_share(application.name, rollout, share)
 
     def _move(
         self,
-        application: Application,
+        name: str,
         rollout: Rollout,
         gathering: Gathering,
         evidence: Evidence,
         decision: Decision,
         now: datetime,
     ) -> None:
-        name, home = application.name, self.installation.home
-        assert decision.move != "stay"
         failures = [request.request_id for request in gathering.failures()]
         kept = keep(
-            home,
+            self.installation.home,
             name,
             rollout,
             decision=decision,
@@ -177,47 +171,23 @@ class RolloutWatch:
             failures=failures,
             now=now,
         )
-
-        def prepare() -> None:
-            # Before the transition, so that no rolled-back version is without its incident.
-            if decision.move == "reject":
-                open_incident(home, name, rollout, decision=decision, failures=failures, now=now)
-            elif decision.move == "promote":
-                withdraw_incident(home, name, rollout)
-
-        is_moved = self.installation.registry.move(
+        is_moved = carry_out(
+            self.installation,
             name,
             rollout,
-            _after(rollout, decision, now),
-            action=decision.move,
-            time=now,
-            reason=decision.reason,
+            decision,
+            now=now,
+            failures=failures,
             evidence=kept,
-            prepare=prepare,
         )
         if is_moved:
             _LOG.info("%s: %s: %s: %s", name, rollout.challenger, decision.move, decision.reason)
-
-
-def _after(rollout: Rollout, decision: Decision, now: datetime) -> Rollout | None:
-    match decision.move:
-        case "advance":
-            return rollout.at_next_step(now)
-        case "hold":
-            return replace(rollout, holding_since=now)
-        case "alert":
-            return replace(rollout, has_alerted=True)
-        case _:
-            return None
 
 
 def _is_same_step(one: Rollout, other: Rollout) -> bool:
     return (one.rollout_id, one.position) == (other.rollout_id, other.position)
 
 
-def _follows(challenger: Challenger | None, rollout: Rollout) -> bool:
-    """Tell whether the controller splits traffic as the registry says."""
-    return challenger is not None and (challenger.salt, challenger.trial) == (
-        rollout.rollout_id,
-        rollout.step.stage,
-    )
+def _file_of(name: str) -> str:
+    """Return under what a wrong file is told apart from what is wrong with a rollout."""
+    return f"{name}.yaml"

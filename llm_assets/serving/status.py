@@ -6,6 +6,8 @@ from typing import Any, Self
 import pydantic
 from pydantic.dataclasses import dataclass
 
+from llm_assets.routing import Split
+
 _CONFIG = pydantic.ConfigDict(extra="forbid")
 
 
@@ -25,6 +27,10 @@ class Challenger:
     salt: str
     num_restarts: int
     error: str | None = None
+
+    def follows(self, split: Split | None) -> bool:
+        """Say whether the gateway follows a split: this step of this rollout."""
+        return split is not None and (self.salt, self.trial) == (split.salt, split.trial)
 
 
 @dataclass(frozen=True, kw_only=True, config=_CONFIG)
@@ -51,6 +57,11 @@ class ServingStatus:
     def is_live(self) -> bool:
         """Whether the controller that wrote this still runs."""
         return self.controller_pid is not None and Path(f"/proc/{self.controller_pid}").exists()
+
+    def challenger_of(self, application: str) -> Challenger | None:
+        """Return what the controller says of a challenger's server; a dead one says nothing."""
+        endpoint = self.applications.get(application) if self.is_live else None
+        return endpoint.challenger if endpoint else None
 
     @classmethod
     def read(cls, home: Path) -> Self:
