@@ -156,7 +156,8 @@ def route_of(
     >>> [(arm.variant, arm.weight) for arm in route.arms]
     [('champion', 9500), ('challenger', 500)]
     """
-    champion, challenger = port_of(split.champion), port_of(split.challenger or "")
+    champion = port_of(split.champion)
+    challenger = port_of(split.challenger) if split.challenger else None
     weight = weight_of(split.share) if challenger else 0
     arms: tuple[Arm, ...] = ()
     mirror = None

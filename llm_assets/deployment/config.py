@@ -134,6 +134,29 @@ class DeploymentConfig(Config):
     guardrails: GuardrailConfig = GuardrailConfig()
     alert_after_minutes: float = pydantic.Field(default=60.0, gt=0)
 
+    # A rollout keeps the steps that it started with. Of one that the file has left out since then
+    # the defaults are in force.
+
+    @property
+    def smoke_rules(self) -> SmokeConfig:
+        """What is in force in the smoke test."""
+        return self.smoke or SmokeConfig()
+
+    @property
+    def shadow_rules(self) -> ShadowConfig:
+        """What is in force in the shadow step."""
+        return self.shadow or ShadowConfig()
+
+    @property
+    def canary_rules(self) -> CanaryConfig:
+        """What is in force in the canary steps."""
+        return self.canary or CanaryConfig()
+
+    @property
+    def ab_rules(self) -> AbConfig:
+        """What is in force in the A/B test."""
+        return self.ab or AbConfig()
+
     @pydantic.model_validator(mode="after")
     def _shares_grow_to_the_test(self) -> Self:
         if (

@@ -5,16 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from llm_assets.deployment.config import (
-    AbConfig,
-    CanaryConfig,
-    DeploymentConfig,
-    ShadowConfig,
-    SmokeConfig,
-)
+from llm_assets.deployment.config import AbConfig, DeploymentConfig
 from llm_assets.deployment.evidence import Evidence, Rate
 from llm_assets.deployment.guardrails import Finding, State, look
-from llm_assets.deployment.judging.config import JudgeConfig
 from llm_assets.deployment.registry import Rollout
 from llm_assets.deployment.statistics.difference import difference
 from llm_assets.deployment.statistics.mean import confidence_sequence
@@ -108,12 +101,8 @@ def _guarded(
 
 def _step_alpha(rollout: Rollout, config: DeploymentConfig) -> float:
     """Return what the guardrails of a step have of `false_alarm_rate`; a judge has as much."""
-    has_judge = any(step.stage == "shadow" for step in rollout.steps) and _judge_of(config)
+    has_judge = any(step.stage == "shadow" for step in rollout.steps) and config.shadow_rules.judge
     return config.guardrails.false_alarm_rate / (len(rollout.steps) + bool(has_judge))
-
-
-def _judge_of(config: DeploymentConfig) -> JudgeConfig | None:
-    return config.shadow.judge if config.shadow else None
 
 
 def effect_of(evidence: Evidence, *, share: float, config: AbConfig) -> Effect:
@@ -143,7 +132,7 @@ def effect_of(evidence: Evidence, *, share: float, config: AbConfig) -> Effect:
 
 
 def _smoke(evidence: Evidence, *, config: DeploymentConfig) -> Decision:
-    limit = (config.smoke or SmokeConfig()).timeout_seconds
+    limit = config.smoke_rules.timeout_seconds
     if evidence.smoke is True:
         return Decision(move="advance", reason="the server answers")
     if evidence.smoke is False:
@@ -158,7 +147,7 @@ def _smoke(evidence: Evidence, *, config: DeploymentConfig) -> Decision:
 def _shadow(
     rollout: Rollout, evidence: Evidence, config: DeploymentConfig, now: datetime
 ) -> Decision:
-    shadow = config.shadow or ShadowConfig()
+    shadow = config.shadow_rules
     judged = evidence.judged
     told = f"; {evidence.problem}" if evidence.problem else ""
     if shadow.judge is not None and judged.n:
@@ -181,7 +170,7 @@ def _shadow(
 def _canary(
     rollout: Rollout, evidence: Evidence, config: DeploymentConfig, now: datetime
 ) -> Decision:
-    canary = config.canary or CanaryConfig()
+    canary = config.canary_rules
     champion, challenger = evidence.champion.failures.n, evidence.challenger.failures.n
     is_enough = min(champion, challenger) >= canary.min_requests
     if not is_enough or _is_early(rollout, canary.min_minutes, now):
@@ -205,7 +194,7 @@ def _blue_green(
 
 
 def _ab(rollout: Rollout, evidence: Evidence, config: DeploymentConfig, now: datetime) -> Decision:
-    ab = config.ab or AbConfig()
+    ab = config.ab_rules
     effect = effect_of(evidence, share=rollout.step.share, config=ab)
     num_users = min(effect.champion.n, effect.challenger.n)
     if effect.has_mismatch:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from llm_assets.applications import Application
-from llm_assets.deployment.config import AbConfig, ShadowConfig, SmokeConfig
 from llm_assets.deployment.evidence import Evidence, Rate, SliceEvidence
 from llm_assets.deployment.judging.judge import Judge, judge_of
 from llm_assets.deployment.judging.pairs import Pair, Pairing
@@ -72,7 +71,7 @@ class Gathering:
             since -= timedelta(minutes=config.blue_green.baseline_minutes)
             self._before = self._empty(since)
         self._sources = Sources(self.installation.home, self.application.name, since)
-        judge = (config.shadow or ShadowConfig()).judge
+        judge = config.shadow_rules.judge
         if is_shadow and judge is not None:
             name = self.application.evaluation.scorer
             try:
@@ -93,7 +92,7 @@ class Gathering:
             trial=trial,
             versions={CHAMPION: self.champion, CHALLENGER: self.rollout.challenger},
             declines=is_refusal,
-            event=(self.application.deployment.ab or AbConfig()).event,
+            event=self.application.deployment.ab_rules.event,
         )
 
     @property
@@ -134,7 +133,7 @@ class Gathering:
     @property
     def metric(self) -> Metric:
         """What an A/B test is decided by."""
-        return METRICS[(self.application.deployment.ab or AbConfig()).metric]
+        return METRICS[self.application.deployment.ab_rules.metric]
 
     def failures(self) -> list[Request]:
         """Return the requests that speak against the challenger, those with a wanted answer first.
@@ -218,7 +217,7 @@ class Gathering:
             return replace(evidence, problem=problem)
         url = f"http://127.0.0.1:{endpoint.port}"
         if self._smoke is None or self._smoke.url != url:
-            smoke = self.application.deployment.smoke or SmokeConfig()
+            smoke = self.application.deployment.smoke_rules
             self._smoke = SmokeTest(
                 url=url,
                 application=self.application.name,

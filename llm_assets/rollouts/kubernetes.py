@@ -22,7 +22,7 @@ def routes(
             route = route_of(
                 name,
                 split,
-                port_of=lambda version: port if version else None,
+                port_of=lambda _: port,
                 timeout_seconds=seconds,
             )
             planned.append(route)

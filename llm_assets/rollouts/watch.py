@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from llm_assets.applications import Application
-from llm_assets.deployment.config import AbConfig
 from llm_assets.deployment.decision import Decision, decide
 from llm_assets.deployment.evidence import Evidence
 from llm_assets.deployment.registry import Entry, Rollout
@@ -141,7 +140,7 @@ class RolloutWatch:
 
     def _allocate(self, application: Application, rollout: Rollout, evidence: Evidence) -> None:
         """Move the share of an A/B test towards the arm that looks better, if it asks for that."""
-        ab = application.deployment.ab or AbConfig()
+        ab = application.deployment.ab_rules
         if rollout.step.stage != "ab" or ab.allocation != "best_arm":
             return
         champion, challenger = evidence.champion.metric, evidence.challenger.metric

@@ -1,21 +1,17 @@
-"""From scores to a cycle, and from a registered model to its users.
+"""From scores to a cycle.
 
-Belongs here: the sensors that open a cycle and that deploy. Whether a cycle starts is decided in
+Belongs here: the sensors that open a cycle. Whether a cycle starts is decided in
 `llm_assets.drift.triggers`, from what `llm_assets.sensors.history` gathers; a sensor only asks.
 """
 
-import json
 from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.storage.tags import RUN_KEY_TAG
 
 from llm_assets.applications import Application
-from llm_assets.assets.deployment import deployed_endpoint, registered_model
-from llm_assets.assets.partitions import applications, model_versions
-from llm_assets.assets.transitions import transition_metadata
+from llm_assets.assets.partitions import model_versions
 from llm_assets.cycle_requests import mark_served, open_requests
-from llm_assets.deployment.registry import Entry, Transition
 from llm_assets.drift.triggers.brakes import Cycle
 from llm_assets.drift.triggers.decision import Cause, Decision, decide
 from llm_assets.errors import UserError
@@ -26,7 +22,6 @@ from llm_assets.sensors.jobs import (
     APPLICATION_TAG,
     CAUSE_TAG,
     REASON_TAG,
-    deploy_newest,
     improvement_cycle,
 )
 
@@ -45,8 +40,8 @@ def decide_for(
     cycles = cycles_of(application.name, instance)
     try:
         # A candidate is held against the champion, and a rollout may change who that is.
-        if running := _running(installation.registry.entry(application.name)):
-            return _no_cycle(running)
+        if rollout := installation.registry.entry(application.name).rollout:
+            return _no_cycle(str(rollout))
         history = gather_history(application, installation, cycles=cycles)
     except UserError as error:
         return _no_cycle(f"cannot be decided: {error}")
@@ -76,11 +71,6 @@ def _hours(record: dg.RunRecord) -> float:
     if record.start_time is None or record.end_time is None:
         return 0.0
     return (record.end_time - record.start_time) / 3600
-
-
-def _running(entry: Entry) -> str | None:
-    rollout = entry.rollout
-    return f"the rollout of {rollout.challenger} is in {rollout.step}" if rollout else None
 
 
 def _no_cycle(reason: str) -> Decision:
@@ -157,103 +147,10 @@ drift_sensor = _cycle_sensor(Cause.DRIFT, "Opens a cycle when users ask for some
 volume_sensor = _cycle_sensor(Cause.VOLUME, "Opens a cycle when enough new feedback came in.")
 
 
-@dg.sensor(
-    job=deploy_newest,
-    minimum_interval_seconds=5,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts the rollout of a registered model version once no other one runs.",
-)
-def deploy_sensor(
-    context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
-) -> dg.SensorResult | dg.SkipReason:
-    """Ask for the rollout of each application's newest version that was never tried."""
-    requests, reasons, names = [], [], []
-    for name in installation.applications():
-        try:
-            entry = installation.registry.entry(name)
-        except UserError as error:
-            reasons.append(str(error))
-            continue
-        version = entry.untried
-        if version is None or entry.rollout is not None:
-            reasons.append(f"{name}: {_running(entry) or 'nobody waits'}")
-            continue
-        names.append(name)
-        requests.append(
-            dg.RunRequest(
-                run_key=f"deploy:{version}",
-                partition_key=name,
-                tags={APPLICATION_TAG: name},
-                run_config=dg.RunConfig(
-                    ops={"deployed_endpoint": {"config": {"model_version": version}}}
-                ),
-            )
-        )
-    if not requests:
-        return dg.SkipReason("; ".join(reasons))
-    return dg.SensorResult(
-        run_requests=requests,
-        dynamic_partitions_requests=[applications.build_add_request(names)],
-    )
-
-
-@dg.sensor(
-    minimum_interval_seconds=5,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells every transition of a rollout as a materialization of deployed_endpoint.",
-)
-def rollout_sensor(
-    context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
-) -> dg.SensorResult | dg.SkipReason:
-    """Tell what the loop beside the gateway decided; what a run did, the run itself has told."""
-    told: dict[str, int] = json.loads(context.cursor or "{}")
-    events: list[dg.AssetMaterialization] = []
-    names = sorted(installation.applications())
-    for name in names:
-        try:
-            history = installation.registry.history(name)
-        except UserError as error:
-            context.log.warning(str(error))  # the others' are told all the same
-            continue
-        for number in range(told.get(name, 0), len(history)):
-            transition = history[number]
-            if transition.action != "register" and not _was_told_by_its_run(transition):
-                events.append(
-                    dg.AssetMaterialization(
-                        asset_key=deployed_endpoint.key,
-                        partition=name,
-                        metadata=transition_metadata(installation, name, number, transition),
-                    )
-                )
-        told[name] = len(history)
-    if not events:
-        return dg.SkipReason(f"no rollout went on; {sum(told.values())} transitions known")
-    return dg.SensorResult(
-        asset_events=events,
-        cursor=json.dumps(told),
-        dynamic_partitions_requests=[applications.build_add_request(names)],
-    )
-
-
-def _was_told_by_its_run(transition: Transition) -> bool:
-    return transition.run_id is not None and transition.action in ("start", "promote")
-
-
-registration_sensor = dg.AutomationConditionSensorDefinition(
-    "registration_sensor",
-    target=dg.AssetSelection.assets(registered_model),
-    minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Registers a version whose gate passed outside a cycle, e.g. evaluated again.",
-)
-
 SENSORS = [
     manual_sensor,
     change_sensor,
     quality_sensor,
     drift_sensor,
     volume_sensor,
-    deploy_sensor,
-    rollout_sensor,
-    registration_sensor,
 ]

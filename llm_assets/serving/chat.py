@@ -95,6 +95,16 @@ class ChatRequest(pydantic.BaseModel):
         return {key: item for key, item in value.items() if key not in _WITHOUT_EFFECT}
 
     @property
+    def user_id(self) -> str | None:
+        """Who asks, in either of the two words for it."""
+        return self.safety_identifier or self.user
+
+    @property
+    def session_id(self) -> str | None:
+        """The conversation that the request belongs to, if the client says."""
+        return self.metadata.get("session_id")
+
+    @property
     def prompt(self) -> str:
         """The last message of the user, or an empty text where there is none."""
         texts = [message.content for message in self.messages if message.role == "user"]

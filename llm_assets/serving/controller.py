@@ -104,7 +104,8 @@ class Controller:
                 self._pursue(served, now)
             except (UserError, OSError) as error:
                 self._note(served.application, str(error))
-        # Known before the plan is made, so that nobody is called ready whom it leaves out.
+        # Known before the plan is made, so that nobody is called ready whom it leaves out; and so
+        # the ports are known.
         ready = {v for v, server in self._servers.items() if server.process.is_ready}
         plan = self._plan()
         routed = {part.model_version for part in (*plan.arms, *plan.mirrors)}
@@ -144,8 +145,8 @@ class Controller:
         if self._servers[split.champion].process.is_ready:
             self._serving[name] = split.champion
             self._errors.pop(name, None)
-        else:
-            self._note(name, self._problem(split.champion))
+        elif problem := self._problem(split.champion):
+            self._note(name, problem)
         if split.challenger is not None:
             try:
                 self._run(served, split.challenger, now)
@@ -205,9 +206,7 @@ class Controller:
         its users do not move to and fro.
         """
         server = self._servers.get(version)
-        if server is None or not (server.process.is_ready or server.process.port):
-            return None
-        return server.process.port
+        return server.process.port or None if server else None
 
     def _retire(self, now: float) -> None:
         """Let servers that nobody needs finish their requests, then stop them."""
@@ -228,9 +227,7 @@ class Controller:
             elif server.end_at is not None and now >= server.end_at:
                 child.kill()
 
-    def _note(self, application: str, error: str | None) -> None:
-        if error is None:
-            return
+    def _note(self, application: str, error: str) -> None:
         if self._errors.get(application) != error:
             _LOG.warning("%s: %s", application, error)
         self._errors[application] = error

@@ -5,7 +5,6 @@ has the form of any other one, so a client needs to know nothing of it.
 """
 
 import asyncio
-import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from llm_assets.records import FALLBACK_VARIANT, Interaction
 from llm_assets.serving.chat import ChatRequest, check_limits, parse_chat_request
 from llm_assets.serving.completion import Completion
 from llm_assets.serving.config import ServingConfig
-from llm_assets.serving.headers import MODEL_VERSION, REQUEST_ID, VARIANT
+from llm_assets.serving.headers import MODEL_VERSION, REQUEST_ID, VARIANT, request_id_of
 from llm_assets.serving.reply import error_body
 from llm_assets.serving.spec import ModelServerSpec
 
@@ -56,7 +55,7 @@ class Fallback:
         `application` is that of the request's token, if it has one.
         """
         headers = {
-            REQUEST_ID: _request_id(request),
+            REQUEST_ID: request_id_of(request.headers),
             VARIANT: FALLBACK_VARIANT,
             MODEL_VERSION: NO_MODEL,
         }
@@ -92,12 +91,6 @@ class Fallback:
         )
 
 
-def _request_id(request: Request) -> str:
-    request_id = request.headers.get(REQUEST_ID, "")
-    is_usable = 1 <= len(request_id) <= 200 and request_id.isascii()
-    return request_id if is_usable else str(uuid.uuid4())
-
-
 def _interaction(
     chat: ChatRequest, spec: ModelServerSpec, request_id: str, now: datetime
 ) -> Interaction:
@@ -116,7 +109,7 @@ def _interaction(
         prompt=chat.prompt,
         response=spec.serving.fallback_answer,
         messages=chat.conversation,
-        session_id=chat.metadata.get("session_id"),
-        user_id=chat.safety_identifier or chat.user,
+        session_id=chat.session_id,
+        user_id=chat.user_id,
         finish_reason="fallback",
     )

@@ -1,5 +1,8 @@
 """Headers between the gateway, the model servers, and their clients."""
 
+import uuid
+from collections.abc import Mapping
+
 # The gateway makes it; a mirrored copy of a request carries the same.
 REQUEST_ID = "x-request-id"
 
@@ -21,3 +24,10 @@ CACHE = "x-llm-assets-cache"
 
 # Of an answer: the server has too much to do, and the gateway shall not try again.
 RATE_LIMITED = "x-envoy-ratelimited"
+
+
+def request_id_of(headers: Mapping[str, str]) -> str:
+    """Return the id of a request, or a new one where the header holds none that can be kept."""
+    request_id = headers.get(REQUEST_ID, "")
+    is_usable = 1 <= len(request_id) <= 200 and request_id.isascii()
+    return request_id if is_usable else str(uuid.uuid4())

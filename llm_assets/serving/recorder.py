@@ -4,7 +4,6 @@ The record leaves in the background (`outbox`), so recording neither slows nor f
 """
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from llm_assets.serving.chat import ChatRequest, check_limits, engine_request, p
 from llm_assets.serving.connection import while_connected
 from llm_assets.serving.engine_client import EngineClient, Incoming, json_object
 from llm_assets.serving.exchange import Exchange
-from llm_assets.serving.headers import REQUEST_ID, TRIAL, VARIANT
+from llm_assets.serving.headers import TRIAL, VARIANT, request_id_of
 from llm_assets.serving.outbox import Outbox
 from llm_assets.serving.places import Places
 from llm_assets.serving.refusals import (
@@ -144,11 +143,8 @@ class Recorder:
             await reply.send_object(200, body, exchange.headers(self.spec))
 
     def _begin(self, request: Request) -> Exchange:
-        request_id = request.headers.get(REQUEST_ID, "")
-        if not (1 <= len(request_id) <= 200 and request_id.isascii()):
-            request_id = str(uuid.uuid4())
         return Exchange(
-            request_id=request_id,
+            request_id=request_id_of(request.headers),
             variant=request.headers.get(VARIANT) or self.spec.variant,
             time=datetime.now(UTC),
             deadline=asyncio.get_running_loop().time() + self.spec.serving.timeout_seconds,

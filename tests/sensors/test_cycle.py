@@ -3,7 +3,6 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import polars as pl
-import pytest
 
 from llm_assets.bootstrap import register_base_models
 from llm_assets.cycle_requests import open_requests, request_cycle
@@ -15,7 +14,6 @@ from llm_assets.installation import Installation
 from llm_assets.sensors.cycle import (
     change_sensor,
     cycles_of,
-    deploy_sensor,
     drift_sensor,
     manual_sensor,
     quality_sensor,
@@ -278,60 +276,11 @@ def test_what_is_wrong_with_an_application_does_not_stop_the_others(
     assert "bank: cannot be decided: " in skipped(volume_sensor(context))
 
 
-def register(installation: Installation, version: str) -> None:
-    installation.registry.register("helpdesk", version, time=NOW, reason="", run_id=None)
-
-
-def begin(installation: Installation, version: str) -> None:
-    steps = (Step(stage="canary", share=0.05),)
-    installation.registry.begin("helpdesk", version, steps=steps, time=NOW, reason="")
-
-
-@pytest.mark.parametrize("is_known", [False, True])
-def test_the_rollout_of_a_registered_version_starts_once(
-    installation: Installation,
-    context: dg.SensorEvaluationContext,
-    instance: dg.DagsterInstance,
-    is_known: bool,
-) -> None:
-    register_base_models(installation)
-    if is_known:
-        instance.add_dynamic_partitions("application", ["helpdesk"])
-    assert skipped(deploy_sensor(context)) == "helpdesk: nobody waits"
-    register(installation, CANDIDATE)
-    answer = deploy_sensor(context)
-    request = requested(answer)
-    assert request.partition_key == "helpdesk"
-    assert request.run_key == f"deploy:{CANDIDATE}"
-    config = request.run_config["ops"]["deployed_endpoint"]["config"]
-    assert config == {"model_version": CANDIDATE}
-    assert added_partitions(answer) == {"application": ["helpdesk"]}
-    begin(installation, CANDIDATE)
-    assert skipped(deploy_sensor(context)) == (
-        f"helpdesk: the rollout of {CANDIDATE} is in canary 0.05"
-    )
-
-
-def test_a_version_that_was_registered_meanwhile_waits_for_the_end_of_the_rollout(
-    installation: Installation, context: dg.SensorEvaluationContext
-) -> None:
-    register_base_models(installation)
-    register(installation, CANDIDATE)
-    begin(installation, CANDIDATE)
-    register(installation, "helpdesk-v0003")
-    assert "the rollout of" in skipped(deploy_sensor(context))
-    rollout = installation.registry.entry("helpdesk").rollout
-    assert rollout is not None
-    registry = installation.registry
-    assert registry.move("helpdesk", rollout, None, action="reject", time=NOW, reason="slow")
-    assert requested(deploy_sensor(context)).run_key == "deploy:helpdesk-v0003"
-
-
 def test_no_cycle_starts_while_a_rollout_runs(
     installation: Installation, context: dg.SensorEvaluationContext
 ) -> None:
-    register_base_models(installation)
     score_days(installation, True, True)
-    register(installation, CANDIDATE)
-    begin(installation, CANDIDATE)
+    registry, steps = installation.registry, (Step(stage="canary", share=0.05),)
+    registry.register("helpdesk", CANDIDATE, time=NOW, reason="", run_id=None)
+    registry.begin("helpdesk", CANDIDATE, steps=steps, time=NOW, reason="")
     assert f"the rollout of {CANDIDATE} is in canary" in skipped(drift_sensor(context))

@@ -1,4 +1,4 @@
-"""What became of rollouts, told to Dagster by the sensor that watches the registry."""
+"""Rollouts are started by one sensor, and what became of them is told to Dagster by another."""
 
 from datetime import timedelta
 from typing import Any
@@ -9,10 +9,10 @@ import pytest
 from llm_assets.deployment.registry import Rollout
 from llm_assets.deployment.steps import Step
 from llm_assets.installation import Installation
-from llm_assets.sensors.cycle import rollout_sensor
+from llm_assets.sensors.deployment import deploy_sensor, rollout_sensor
 from tests.deployment.rollouts import START
 from tests.installations import CANDIDATE, VERSION
-from tests.sensors.ticks import added_partitions, skipped
+from tests.sensors.ticks import added_partitions, requested, skipped
 
 STEPS = (Step(stage="canary", share=0.1), Step(stage="ab", share=0.5))
 
@@ -29,9 +29,13 @@ def told(answer: Any) -> list[tuple[str, str]]:
     ]
 
 
+def register(installation: Installation, version: str) -> None:
+    installation.registry.register("helpdesk", version, time=START, reason="", run_id="run1")
+
+
 def begun(installation: Installation, *, run_id: str | None = None) -> Rollout:
     registry = installation.registry
-    registry.register("helpdesk", CANDIDATE, time=START, reason="", run_id="run1")
+    register(installation, CANDIDATE)
     registry.begin("helpdesk", CANDIDATE, steps=STEPS, time=START, reason="", run_id=run_id)
     rollout = registry.entry("helpdesk").rollout
     assert rollout is not None
@@ -109,3 +113,38 @@ def test_what_cannot_be_read_now_is_told_later(installation: Installation, look:
     path.write_text(content)
     advanced(installation, rollout)
     assert told(look()) == [("start", CANDIDATE), ("advance", CANDIDATE)]
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_the_rollout_of_a_registered_version_starts_once(
+    installation: Installation,
+    context: dg.SensorEvaluationContext,
+    instance: dg.DagsterInstance,
+    is_known: bool,
+) -> None:
+    if is_known:
+        instance.add_dynamic_partitions("application", ["helpdesk"])
+    assert skipped(deploy_sensor(context)) == "helpdesk: nobody waits"
+    register(installation, CANDIDATE)
+    answer = deploy_sensor(context)
+    request = requested(answer)
+    assert request.partition_key == "helpdesk"
+    assert request.run_key == f"deploy:{CANDIDATE}"
+    config = request.run_config["ops"]["deployed_endpoint"]["config"]
+    assert config == {"model_version": CANDIDATE}
+    assert added_partitions(answer) == {"application": ["helpdesk"]}
+    begun(installation)
+    assert skipped(deploy_sensor(context)) == (
+        f"helpdesk: the rollout of {CANDIDATE} is in canary 0.1"
+    )
+
+
+def test_a_version_that_was_registered_meanwhile_waits_for_the_end_of_the_rollout(
+    installation: Installation, context: dg.SensorEvaluationContext
+) -> None:
+    rollout = begun(installation)
+    register(installation, "helpdesk-v0003")
+    assert "the rollout of" in skipped(deploy_sensor(context))
+    registry = installation.registry
+    assert registry.move("helpdesk", rollout, None, action="reject", time=START, reason="slow")
+    assert requested(deploy_sensor(context)).run_key == "deploy:helpdesk-v0003"
