@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from llm_assets.applications import Application
+from llm_assets.bounded import drop_oldest
 from llm_assets.deployment.evidence import Evidence, Rate, SliceEvidence
 from llm_assets.deployment.judging.judge import Judge, judge_of
 from llm_assets.deployment.judging.pairs import Pair, Pairing
@@ -201,8 +202,7 @@ class Gathering:
         self._judge.submit(known)
         for pair in known:
             del self._undecided[pair.request_id]
-        while len(self._undecided) > _MAX_UNDECIDED:
-            del self._undecided[next(iter(self._undecided))]
+        drop_oldest(self._undecided, _MAX_UNDECIDED)
 
     def _wanted_of(self, pair: Pair) -> str | None:
         """Return what the user wanted: a correction, or the answer itself where it was liked."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from llm_assets.bounded import drop_oldest
 from llm_assets.records import SHADOW_VARIANT, Feedback, FeedbackKind, Interaction
 from llm_assets.rollouts.request import Answer, Request
 from llm_assets.routing import CHALLENGER
@@ -178,5 +179,4 @@ def _meant(feedback: Feedback, requests: list[Request]) -> Request | None:
 
 def _keep(early: dict[str, Any], key: str, value: object) -> None:
     early[key] = value
-    if len(early) > _MAX_EARLY:
-        del early[next(iter(early))]
+    drop_oldest(early, _MAX_EARLY)

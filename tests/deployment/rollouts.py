@@ -7,10 +7,12 @@ from typing import Any
 from llm_assets.deployment.config import DeploymentConfig
 from llm_assets.deployment.evidence import ArmEvidence, Evidence, Rate
 from llm_assets.deployment.registry import Rollout
-from llm_assets.deployment.steps import Stage, steps_of
+from llm_assets.deployment.steps import Stage, Step, steps_of
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 CHALLENGER = "helpdesk-v0002"
+VERSIONS = [f"helpdesk-v{number:04d}" for number in range(1, 5)]
+STEPS = (Step(stage="canary", share=0.1), Step(stage="ab", share=0.5))
 
 
 def a_rollout(stage: Stage = "canary", *, config: DeploymentConfig | None = None) -> Rollout:

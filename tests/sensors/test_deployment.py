@@ -7,14 +7,11 @@ import dagster as dg
 import pytest
 
 from llm_assets.deployment.registry import Rollout
-from llm_assets.deployment.steps import Step
 from llm_assets.installation import Installation
 from llm_assets.sensors.deployment import deploy_sensor, rollout_sensor
-from tests.deployment.rollouts import START
+from tests.deployment.rollouts import START, STEPS
 from tests.installations import CANDIDATE, VERSION
 from tests.sensors.ticks import added_partitions, requested, skipped
-
-STEPS = (Step(stage="canary", share=0.1), Step(stage="ab", share=0.5))
 
 
 def told(answer: Any) -> list[tuple[str, str]]:

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import gguf
+import httpx
 import pytest
 
 from llm_assets.base_model import BaseModelFile
 from llm_assets.serving.config import ServingConfig
+from llm_assets.serving.gateway import Gateway
 from llm_assets.serving.spec import ModelServerSpec
-from tests.serving.fakes import FakeApi
+from tests.serving.fakes import FakeApi, FakeModel
+from tests.serving.gateways import client_of, running_gateway, running_models
 
 
 @pytest.fixture
@@ -68,3 +71,24 @@ def transformers_model(bare_base_model: BaseModelFile) -> Any:
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.float32,
     )
+
+
+@pytest.fixture(scope="module")
+def backends() -> Iterator[list[FakeModel]]:
+    """Return two model servers that say who they are."""
+    with running_models("one", "two") as models:
+        yield models
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """Return a real gateway, which a module's tests share."""
+    with running_gateway(tmp_path_factory.mktemp("gateway")) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def client(gateway: Gateway) -> Iterator[httpx.Client]:
+    """Return a client of the gateway."""
+    with client_of(gateway) as client:
+        yield client

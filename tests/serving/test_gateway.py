@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,28 +24,8 @@ from tests.serving.gateways import (
     client_of,
     follow,
     new_gateway,
-    running_gateway,
-    running_models,
     two_arms,
 )
-
-
-@pytest.fixture(scope="module")
-def backends() -> Iterator[list[FakeModel]]:
-    with running_models("one", "two") as models:
-        yield models
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def client(gateway: Gateway) -> Iterator[httpx.Client]:
-    with client_of(gateway) as client:
-        yield client
 
 
 def test_a_chat_request_reaches_the_arm_of_its_model(

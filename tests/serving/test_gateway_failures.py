@@ -3,7 +3,6 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import httpx
@@ -16,32 +15,11 @@ from tests.serving.gateways import (
     QuickClient,
     arm,
     attempts_of,
-    client_of,
     follow,
-    running_gateway,
-    running_models,
     two_arms,
 )
 
 ASK = {"model": "helpdesk"}
-
-
-@pytest.fixture(scope="module")
-def backends() -> Iterator[list[FakeModel]]:
-    with running_models("one", "two") as models:
-        yield models
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def client(gateway: Gateway) -> Iterator[httpx.Client]:
-    with client_of(gateway) as client:
-        yield client
 
 
 def closed_port() -> int:

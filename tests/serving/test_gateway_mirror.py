@@ -14,10 +14,8 @@ from tests.serving.gateways import (
     QuickClient,
     arm,
     attempts_of,
-    client_of,
     follow,
     new_version,
-    running_gateway,
     running_models,
     two_arms,
 )
@@ -25,29 +23,11 @@ from tests.serving.gateways import (
 ASK = {"model": "helpdesk"}
 
 
-@pytest.fixture(scope="module")
-def backends() -> Iterator[list[FakeModel]]:
-    with running_models("one", "two") as models:
-        yield models
-
-
 @pytest.fixture
 def shadow() -> Iterator[FakeModel]:
     # One each: copies that waited for one that hung still reach it when the test is over.
     with running_models("shadow") as models:
         yield models[0]
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def client(gateway: Gateway) -> Iterator[httpx.Client]:
-    with client_of(gateway) as client:
-        yield client
 
 
 def mirror(shadow: FakeModel, *, weight: int = 10_000) -> Mirror:

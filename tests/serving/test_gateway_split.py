@@ -12,22 +12,8 @@ from tests.serving.gateways import (
     arm,
     attempts_of,
     follow,
-    running_gateway,
-    running_models,
     two_arms,
 )
-
-
-@pytest.fixture(scope="module")
-def backends() -> Iterator[list[FakeModel]]:
-    with running_models("one", "two") as models:
-        yield models
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as gateway:
-        yield gateway
 
 
 @pytest.fixture

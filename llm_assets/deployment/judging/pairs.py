@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from llm_assets.bounded import drop_oldest
 from llm_assets.records import FALLBACK_VARIANT, SHADOW_VARIANT, Interaction
 
 
@@ -108,11 +109,11 @@ class Pairing:
             self._num_shadow_failures += interaction.status >= 500 or not _has_text(interaction)
         if other is None:
             self._waiting[request_id] = _Waiting(interaction, now)
-            self._num_crowded_out += _drop_oldest(self._waiting, self._capacity)
+            self._num_crowded_out += drop_oldest(self._waiting, self._capacity)
             return None
         del self._waiting[request_id]
         self._done[request_id] = None
-        _drop_oldest(self._done, self._capacity)
+        drop_oldest(self._done, self._capacity)
         champion, shadow = sorted((interaction, other.interaction), key=_is_shadow)
         if not _is_usable(champion) or not _is_usable(shadow):
             self._num_unusable += 1
@@ -125,13 +126,6 @@ class Pairing:
         for request_id in late:
             del self._waiting[request_id]
         self._num_expired += len(late)
-
-
-def _drop_oldest(entries: dict[str, _Waiting] | dict[str, None], capacity: int) -> bool:
-    if len(entries) <= capacity:
-        return False
-    del entries[next(iter(entries))]
-    return True
 
 
 def _is_shadow(interaction: Interaction) -> bool:
