@@ -28,7 +28,7 @@ from llm_assets.drift.baseline import Baseline, BaselineStore
 from llm_assets.feedback.tables import feedback_table, interaction_table
 from llm_assets.installation import Installation
 from llm_assets.records import EARLIEST, Feedback, FeedbackKind, Interaction
-from llm_assets.sensors import cycle, logs
+from llm_assets.sensors import cycle, deployment, logs
 from llm_assets.settings import Settings
 from llm_assets.storage import MANIFEST, Partition
 
@@ -40,7 +40,8 @@ SENSORS = (
     cycle.quality_sensor,
     cycle.drift_sensor,
     cycle.volume_sensor,
-    cycle.deploy_sensor,
+    deployment.deploy_sensor,
+    deployment.rollout_sensor,
 )
 _NUM_TICKS = 5
 _NUM_CYCLES = 1000
