@@ -37,8 +37,8 @@ demo-drift: install  ## replay months of human conversations and watch them drif
 up: install  ## start everything, with the sensors on, until Ctrl-C
 	$(BIN)/llm-assets up
 
-test: install  ## run the tests
-	$(BIN)/python -m pytest
+test: install  ## run the tests, two files at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 chaos: install  ## run the slow proofs: whatever is killed or broken, trainings and users go on
 	$(BIN)/python -m pytest -m chaos tests
