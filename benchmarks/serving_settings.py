@@ -26,9 +26,8 @@ _AS_STARTED = "as started"
 _VARIANTS = {
     _AS_STARTED: _Variant(),
     "1 thread": _Variant(("cpuparams.n_threads=1", "cpuparams_batch.n_threads=1")),
-    "threads that sleep": _Variant(
-        environment={"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
-    ),
+    "threads that sleep at once": _Variant(environment={"GOMP_SPINCOUNT": "0"}),
+    "threads that spin longer": _Variant(environment={"GOMP_SPINCOUNT": "300000"}),
     "batches of 128": _Variant(("n_batch=128", "n_ubatch=128")),
     "one context for all": _Variant(("kv_unified=true",)),
 }

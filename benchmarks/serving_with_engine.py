@@ -6,13 +6,12 @@
 """
 
 import argparse
-import importlib
 import json
 import signal
 from pathlib import Path
 from typing import Any
 
-from llm_assets.serving.engine import start_engine
+from llm_assets.serving.engine import import_engine, start_engine
 from llm_assets.serving.spec import ModelServerSpec
 
 
@@ -38,7 +37,7 @@ def main() -> None:
 
 def _change_parameters(settings: dict[str, Any]) -> None:
     """Let the server that `start_engine` makes have other parameters than it was given."""
-    xllamacpp: Any = importlib.import_module("xllamacpp")
+    xllamacpp = import_engine()
     server = xllamacpp.Server
 
     def changed(params: Any) -> Any:

@@ -19,8 +19,6 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(options.threads)}
-    # Threads that wait for work in a loop take the cores of whoever is measured next.
-    os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     HTTPServer(("127.0.0.1", options.port), _handler(_Model(options))).serve_forever()
 
 

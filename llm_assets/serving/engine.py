@@ -18,6 +18,11 @@ from typing import Any
 from llm_assets.errors import UserError
 from llm_assets.serving.spec import ModelServerSpec
 
+# How many times a thread looks for its next work before it sleeps, microseconds in all. One that
+# sleeps at once halves the speed of a quiet machine; one that spins for long, as it would by itself,
+# makes answers forty times slower as soon as another process is busy.
+_NUM_SPINS = 300
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -27,18 +32,20 @@ class Engine:
     server: Any
 
 
+def import_engine() -> Any:
+    """Return llama.cpp's module; it reads how its threads wait when it is loaded, only then."""
+    os.environ.setdefault("GOMP_SPINCOUNT", str(_NUM_SPINS))
+    # Compiled without type information, so not by an import statement.
+    return importlib.import_module("xllamacpp")
+
+
 def start_engine(spec: ModelServerSpec) -> Engine:
     """Load the model and start to answer; takes seconds.
 
     Raises:
         UserError: a file is missing or the engine cannot load it.
     """
-    # It is read when the engine is loaded. Threads that wait for each other would spin, which on a
-    # busy machine takes most of the time that there is.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    # Compiled without type information, so not by an import statement.
-    xllamacpp: Any = importlib.import_module("xllamacpp")
+    xllamacpp = import_engine()
     for path in (spec.base_model, spec.adapter):
         if path is not None and not path.is_file():
             raise UserError(f"{path}: no such file")
