@@ -48,8 +48,10 @@ def _evidence(kept: dict[str, Any]) -> dict[str, Any]:
         "arms": dg.MetadataValue.md(_arms(kept)),
         "evidence": dg.MetadataValue.json(kept),
     }
-    for key in ("mean", "n"):
-        metadata[f"judged_{key}"] = kept["judged"][key] or 0
+    judged = kept["judged"]
+    metadata["judged_n"] = judged["n"]
+    if judged["n"]:
+        metadata["judged_mean"] = judged["mean"]
     if kept["slices"]:
         metadata["slices"] = dg.MetadataValue.md(_slices(kept))
     image = plot_intervals(kept)

@@ -159,6 +159,7 @@ def _shadow(
         is_open = low <= 0.5 - shadow.margin
     else:
         is_open = shadow.judge is not None
+        told += "; none of them judged" if is_open and evidence.num_pairs else ""
     reason = f"{evidence.num_pairs} of {shadow.min_pairs} pairs{told}"
     if evidence.num_pairs < shadow.min_pairs or _is_early(rollout, shadow.min_minutes, now):
         return Decision(move="stay", reason=reason)

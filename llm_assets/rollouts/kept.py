@@ -2,7 +2,8 @@
 
     rollouts/<application>/<name>.json
 
-It is written before the transition that names it, so a transition never points to nothing.
+It is written before the transition that names it, so a transition never points to nothing. Between
+two transitions `latest.json` is what the last look saw.
 """
 
 import json
@@ -20,6 +21,8 @@ from llm_assets.deployment.registry import Rollout
 from llm_assets.errors import UserError
 from llm_assets.storage import write_json_atomically
 
+LATEST = "latest"
+
 _MAX_IDS = 100
 
 
@@ -35,7 +38,8 @@ def keep(
     now: datetime,
 ) -> str:
     """Write what decided and return the name under which it is found again."""
-    name = f"{rollout.rollout_id}-{rollout.position}-{decision.move}"
+    is_transition = decision.move != "stay"
+    name = f"{rollout.rollout_id}-{rollout.position}-{decision.move}" if is_transition else LATEST
     content = {
         "application": application,
         "rollout_id": rollout.rollout_id,
@@ -46,7 +50,7 @@ def keep(
         "until": now.isoformat(),
         "move": decision.move,
         "reason": decision.reason,
-        "findings": [asdict(finding) for finding in decision.findings],
+        "findings": [asdict(found) | {"told": str(found)} for found in decision.findings],
         "effect": _effect(decision),
         "champion": _arm(evidence.champion),
         "challenger": _arm(evidence.challenger),

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from llm_assets.deployment.guardrails import State
 from llm_assets.deployment.incidents import incidents_of
+from llm_assets.deployment.registry import Rollout
 from llm_assets.errors import UserError
 from llm_assets.installation import Installation
-from llm_assets.rollouts.kept import read_kept
+from llm_assets.rollouts.kept import LATEST, read_kept
 from llm_assets.serving.status import ServingStatus
 
 _SHOWN = 12
@@ -32,6 +34,7 @@ def gather(installation: Installation, application: str) -> dict[str, Any]:
         "is_holding": bool(rollout and rollout.holding_since),
         "is_followed": bool(rollout and trial and trial.ready and trial.follows(entry.split)),
         "problem": trial.error if rollout and trial else None,
+        "latest": _latest(installation, application, rollout) if rollout else None,
         "rolled_back": entry.rolled_back,
         "incidents": [
             {
@@ -68,6 +71,7 @@ def describe(shown: dict[str, Any]) -> str:
             f"  challenger {shown['challenger']} in {shown['step']} ({state}) since "
             f"{shown['since'][:19]}{told}",
             f"  steps: {' → '.join(shown['steps'])}",
+            *_look_of(shown["latest"]),
         ]
     else:
         lines.append("  no rollout runs")
@@ -82,6 +86,27 @@ def describe(shown: dict[str, Any]) -> str:
         for incident in shown["incidents"]
     ]
     return "\n".join(lines)
+
+
+def _look_of(latest: dict[str, Any] | None) -> list[str]:
+    if latest is None:
+        return []
+    findings = [f["told"] for f in latest["findings"] if f["state"] != State.UNMEASURED]
+    return [
+        f"  looked at {latest['until'][:19]}: {latest['reason']}",
+        *(f"    {told}" for told in findings),
+    ]
+
+
+def _latest(
+    installation: Installation, application: str, rollout: Rollout
+) -> dict[str, Any] | None:
+    """Return what the last look at the present step saw."""
+    latest = _kept(installation, application, LATEST)
+    step = (rollout.rollout_id, str(rollout.step))
+    if latest is None or (latest["rollout_id"], latest["step"]) != step:
+        return None
+    return latest
 
 
 def _kept(installation: Installation, application: str, name: str | None) -> dict[str, Any] | None:

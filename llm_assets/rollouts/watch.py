@@ -29,6 +29,8 @@ _LOG = logging.getLogger(__name__)
 _LOOKING_RATE = 0.1
 _LOOK_SECONDS = 0.5
 _MIN_SHARE_CHANGE = 0.05
+# How often people are told what the looks between two transitions see.
+_TELL_SECONDS = 2.0
 
 
 def _now() -> datetime:
@@ -47,6 +49,7 @@ class RolloutWatch:
     _known: dict[str, Application] = field(default_factory=dict)
     _gatherings: dict[str, Gathering] = field(default_factory=dict)
     _next_look: float = 0.0
+    _next_told: dict[str, float] = field(default_factory=dict)
     _took: float = 0.0
     _problems: dict[str, str] = field(default_factory=dict)
 
@@ -108,6 +111,7 @@ class RolloutWatch:
         decision = decide(entry.rollout, evidence, config=application.deployment, now=now)
         if decision.move == "stay":
             self._allocate(application, entry.rollout, evidence)
+            self._tell_look(name, entry.rollout, evidence, decision, now)
         else:
             self._move(name, entry.rollout, gathering, evidence, decision, now)
 
@@ -149,6 +153,23 @@ class RolloutWatch:
         share = challenger_share(challenger.total, challenger.n, champion.total, champion.n)
         if abs(share - rollout.share_of_users) >= _MIN_SHARE_CHANGE:
             self.installation.registry.set_share(application.name, rollout, share)
+
+    def _tell_look(
+        self, name: str, rollout: Rollout, evidence: Evidence, decision: Decision, now: datetime
+    ) -> None:
+        if self.timer() < self._next_told.get(name, 0.0):
+            return
+        self._next_told[name] = self.timer() + _TELL_SECONDS
+        keep(
+            self.installation.home,
+            name,
+            rollout,
+            decision=decision,
+            evidence=evidence,
+            slices=(),
+            failures=[],
+            now=now,
+        )
 
     def _move(
         self,

@@ -18,9 +18,9 @@ from typing import Any
 from llm_assets.errors import UserError
 from llm_assets.serving.spec import ModelServerSpec
 
-# How many times a thread looks for its next work before it sleeps, microseconds in all. One that
-# sleeps at once halves the speed of a quiet machine; one that spins for long, as it would by itself,
-# makes answers forty times slower as soon as another process is busy.
+# How many times a thread looks for its next work before it sleeps, microseconds in all. Threads
+# that sleep at once halve the speed of a quiet machine; threads that spin for long, as they would
+# by themselves, make answers forty times slower as soon as another process is busy.
 _NUM_SPINS = 300
 
 

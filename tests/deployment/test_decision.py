@@ -191,6 +191,12 @@ def test_with_a_judge_the_challenger_must_not_lose(score: float, n: int, move: s
     assert decided(a_rollout("shadow"), evidence, config=JUDGED).move == move
 
 
+def test_a_step_without_a_judged_pair_says_why_it_holds() -> None:
+    decision = decided(a_rollout("shadow"), some_evidence(400, num_pairs=100), config=JUDGED)
+    reason = "not decided: 100 of 50 pairs; none of them judged"
+    assert (decision.move, decision.reason) == ("hold", reason)
+
+
 def test_what_keeps_pairs_from_being_judged_is_told() -> None:
     evidence = some_evidence(400, num_pairs=100, problem="judge m: no connection")
     decision = decided(a_rollout("shadow"), evidence, config=JUDGED)

@@ -58,6 +58,23 @@ def test_a_step_that_holds_and_a_roll_back_are_told_with_their_evidence(world: W
     assert gather(world.installation, "helpdesk")["rolled_back"] == {CANDIDATE: "no patience"}
 
 
+def test_what_the_last_look_saw_is_told_while_a_step_goes_on(world: World) -> None:
+    world.configure(smoke=None, shadow=None)
+    world.start()
+    world.follow()
+    world.ask(60, "champion")
+    world.ask(2, "challenger")
+    world.look()
+    look, errors, *_ = lines(world)[3:]
+    assert look == "  looked at 2026-05-01T01:00:02: 2 and 60 of 50 requests"
+    assert errors.startswith("    errors open: +0.000 (")
+    latest = gather(world.installation, "helpdesk")["latest"]
+    assert latest["challenger"]["num_answers"] == 2
+    by_hand.roll_back(world.installation, "helpdesk", reason="no patience")
+    world.start(is_again=True)
+    assert gather(world.installation, "helpdesk")["latest"] is None
+
+
 def test_evidence_that_is_gone_is_none(world: World) -> None:
     world.configure(smoke=None, shadow=None)
     world.start()
