@@ -69,7 +69,7 @@ def _kills(platform: Platform, scale: int) -> None:
 def _shadows(platform: Platform, scale: int) -> None:
     print(mirror_all(platform, num_requests=200 * scale))
     platform.restore()
-    print(hang_a_shadow(platform, num_rounds=max(1, scale // 2), num_requests=1000))
+    print(hang_a_shadow(platform, num_rounds=2 * scale, num_requests=1000))
 
 
 _PROOFS: Mapping[str, Callable[[Platform, int], None]] = {

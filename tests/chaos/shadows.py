@@ -1,5 +1,6 @@
 """What users feel of a shadow: nothing, however it does; and each copy's answer is recorded."""
 
+import math
 import statistics
 import time
 from dataclasses import dataclass
@@ -66,9 +67,22 @@ class Slowed:
     answers: list[Answer]
 
     @property
+    def log_ratios(self) -> list[float]:
+        """Of each round, the 99th percentile with the hung shadow over that without."""
+        rounds = zip(self.hung, self.without, strict=True)
+        return [math.log(hung / without) for hung, without in rounds]
+
+    @property
     def ratio(self) -> float:
-        """The median 99th percentile with the hung shadow over that without."""
-        return statistics.median(self.hung) / statistics.median(self.without)
+        """The geometric mean over the rounds."""
+        return math.exp(statistics.fmean(self.log_ratios))
+
+    @property
+    def error(self) -> float:
+        """What to multiply with and divide by for two standard errors; infinite for one round."""
+        if len(self.log_ratios) < 2:
+            return math.inf
+        return math.exp(2 * statistics.stdev(self.log_ratios) / math.sqrt(len(self.log_ratios)))
 
     def __str__(self) -> str:
         without, hung = (
@@ -77,7 +91,8 @@ class Slowed:
         )
         return (
             f"{len(failures(self.answers))} of {len(self.answers)} requests failed; "
-            f"p99 without a shadow {without} ms, with a hung one {hung} ms: {self.ratio:.2f} times"
+            f"p99 without a shadow {without} ms, with a hung one {hung} ms: {self.ratio:.2f} times "
+            f"({self.ratio / self.error:.2f} to {self.ratio * self.error:.2f})"
         )
 
 
