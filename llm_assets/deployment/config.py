@@ -11,7 +11,8 @@ from llm_assets.deployment.judging.config import JudgeConfig
 class SmokeConfig(Config):
     """The first step: the challenger's server must answer these prompts, before any user asks it.
 
-    `timeout_seconds` is how long its start and its answers may take together.
+    `timeout_seconds` is how long its start and its answers may take together. A later step holds
+    when the server has not been ready for so long.
     """
 
     prompts: list[str] = pydantic.Field(default=["Hello"], min_length=1)

@@ -93,6 +93,8 @@ def _guarded(
     if breached:
         return Decision(move="reject", reason=str(breached[0]), findings=findings)
     decision = _STEPS[rollout.step.stage](rollout, evidence, config, now)
+    if evidence.away_seconds is not None and decision.move != "reject":
+        decision = _away(evidence.away_seconds, evidence.problem, config=config)
     unclear = [finding for finding in findings if finding.state is State.OPEN]
     if decision.move == "advance" and unclear:
         decision = replace(decision, move="hold", reason=f"not decided: {unclear[0]}")
@@ -217,6 +219,18 @@ def _ab(rollout: Rollout, evidence: Evidence, config: DeploymentConfig, now: dat
 
 
 _STEPS = {"shadow": _shadow, "canary": _canary, "ab": _ab, "blue_green": _blue_green}
+
+
+def _away(seconds: float, problem: str, *, config: DeploymentConfig) -> Decision:
+    """Return what is done while the challenger's server is not ready: nothing, then it holds.
+
+    Users are served meanwhile, and what keeps it away need not be the version's fault.
+    """
+    limit = config.smoke_rules.timeout_seconds
+    told = f": {problem}" if problem else ""
+    if seconds < limit:
+        return Decision(move="stay", reason=f"its server is not ready{told}")
+    return Decision(move="hold", reason=f"its server has not been ready for {limit:g} s{told}")
 
 
 def _is_early(rollout: Rollout, min_minutes: float, now: datetime) -> bool:

@@ -60,8 +60,9 @@ class Evidence:
     """All that a decision is made of, but for the plan and the clock.
 
     `smoke` is None while the smoke test goes on, and `problem` says why it failed; `waited_seconds`
-    is how long somebody has looked at the step without a break. `judged` adds up the judged pairs
-    of the shadow step: 1 for a win of the challenger, one half for a tie.
+    is how long somebody has looked at the step without a break, and `away_seconds` how long the
+    challenger's server has not been ready meanwhile, None if it is. `judged` adds up the judged
+    pairs of the shadow step: 1 for a win of the challenger, one half for a tie.
     """
 
     champion: ArmEvidence = ArmEvidence()
@@ -69,6 +70,7 @@ class Evidence:
     smoke: bool | None = None
     problem: str = ""
     waited_seconds: float = 0.0
+    away_seconds: float | None = None
     num_pairs: int = 0
     judged: Rate = _NONE
     num_restarts: int = 0

@@ -55,6 +55,7 @@ class Gathering:
     _smoke: SmokeTest | None = field(init=False, default=None)
     _problem: str = field(init=False, default="")
     _began: datetime | None = field(init=False, default=None)
+    _away_since: datetime | None = field(init=False, default=None)
     _restarts_before: int | None = field(init=False, default=None)
     # What the shadow step compares: texts, which are let go of as soon as they were.
     _known: list[Interaction] = field(init=False, default_factory=list)
@@ -106,10 +107,13 @@ class Gathering:
         self._began = self._began or now
         if endpoint is not None and endpoint.model_version != self.rollout.challenger:
             endpoint = None
+        away = endpoint if endpoint is not None and not endpoint.ready else None
+        self._away_since = (self._away_since or now) if away else None
         evidence = Evidence(
             num_restarts=self._count_restarts(endpoint),
             waited_seconds=(now - self._began).total_seconds(),
-            problem=self._problem,
+            away_seconds=(now - self._away_since).total_seconds() if self._away_since else None,
+            problem=self._problem or (away and away.error) or "",
         )
         if self.step.stage == "smoke":
             return self._smoked(evidence, endpoint)

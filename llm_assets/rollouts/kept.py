@@ -37,7 +37,7 @@ def keep(
     failures: list[str],
     now: datetime,
 ) -> str:
-    """Write what decided and return the name under which it is found again."""
+    """Write what decided, or what a look saw, and return the name under which it is found again."""
     is_transition = decision.move != "stay"
     name = f"{rollout.rollout_id}-{rollout.position}-{decision.move}" if is_transition else LATEST
     content = {

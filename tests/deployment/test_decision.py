@@ -71,6 +71,7 @@ EVIDENCE = st.builds(
     smoke=st.sampled_from([None, True, False]),
     problem=st.sampled_from(["", "the server starts"]),
     waited_seconds=st.floats(-1e6, 1e6),
+    away_seconds=st.none() | st.floats(0, 1e6),
     num_pairs=_NUMBERS,
     judged=rates(halves=True),
     num_restarts=st.integers(0, 10),
@@ -303,6 +304,19 @@ def test_a_switch_without_anything_before_it_holds() -> None:
     decision = decided(switch, some_evidence(1000, champion=3), config=BLUE_GREEN, minutes=10)
     assert decision.move == "hold"
     assert "3 of 50 requests before the switch" in decision.reason
+
+
+def test_without_its_server_a_step_waits_and_then_holds_whatever_else_is_known() -> None:
+    for stage in ("shadow", "canary", "ab"):
+        for seconds, move, reason in (
+            (119.0, "stay", "its server is not ready: no such file"),
+            (120.0, "hold", "its server has not been ready for 120 s: no such file"),
+        ):
+            evidence = some_evidence(
+                1000, num_pairs=100, away_seconds=seconds, problem="no such file"
+            )
+            decision = decided(a_rollout(stage), evidence)
+            assert (decision.move, decision.reason) == (move, reason)
 
 
 def test_the_last_step_of_all_promotes_whatever_it_is() -> None:

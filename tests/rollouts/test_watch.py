@@ -287,6 +287,25 @@ def test_a_server_that_is_started_again_and_again_is_rolled_back(canary: World) 
     assert canary.look().rolled_back[CANDIDATE].startswith("restarts breached: +4.000")
 
 
+def test_a_server_that_stays_away_holds_its_step_until_it_is_back(canary: World) -> None:
+    canary.ask(60, "champion")
+    canary.ask(60, "challenger")
+    canary.follow(ready=False, port=None, error="no such model version")
+    canary.look()
+    assert canary.rollout.holding_since is None
+    canary.look(120)
+    held = canary.entry.history[-1]
+    assert (held.action, held.reason) == (
+        "hold",
+        "its server has not been ready for 120 s: no such model version",
+    )
+    canary.look(3600)
+    assert canary.entry.history[-1].action == "alert"
+    canary.follow()
+    canary.look()
+    assert canary.entry.champion == CANDIDATE
+
+
 def test_starts_of_an_earlier_step_are_none_of_this_one(installation: Installation) -> None:
     world = World(installation)
     world.configure(**CANARY)
