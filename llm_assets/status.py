@@ -134,14 +134,19 @@ def _rollout(entry: Entry) -> dict[str, Any] | None:
         "since": rollout.since.isoformat(),
         "is_holding": rollout.holding_since is not None,
         "has_alerted": rollout.has_alerted,
+        "holds_because": _why_it_holds(entry) if rollout.holding_since else None,
     }
+
+
+def _why_it_holds(entry: Entry) -> str:
+    return next(t.reason for t in reversed(entry.history) if t.action in ("hold", "alert"))
 
 
 def _told_rollout(rollout: dict[str, Any] | None) -> list[str]:
     if rollout is None:
         return []
     state = "ALERT: holds" if rollout["has_alerted"] else "holds"
-    told = f", {state}: its evidence does not decide" if rollout["is_holding"] else ""
+    told = f", {state}: {rollout['holds_because']}" if rollout["is_holding"] else ""
     return [f"  rollout of {rollout['challenger']}: in {rollout['step']}{told}"]
 
 

@@ -15,8 +15,9 @@ from llm_assets.feedback.unassigned import unassigned_log
 from llm_assets.installation import Installation
 from llm_assets.status import describe, gather
 from llm_assets.storage import Partition
-from tests.installations import VERSION, an_installation, helpdesk, write_application
+from tests.installations import CANDIDATE, VERSION, an_installation, helpdesk, write_application
 from tests.records import a_correction, an_interaction
+from tests.rollouts.world import World
 
 OLD = datetime.now(UTC) - timedelta(days=20)
 
@@ -79,3 +80,19 @@ def test_a_damaged_version_is_the_reason_why_nothing_starts(installation: Instal
     (installation.model(VERSION) / "manifest.json").write_text("{")
     text = describe(gather(installation.settings))
     assert f"no cycle: cannot be decided: {installation.model(VERSION)}/manifest.json: " in text
+
+
+def test_a_rollout_that_holds_is_told_with_its_reason(installation: Installation) -> None:
+    register_base_models(installation)
+    installation.registry.register("helpdesk", CANDIDATE, time=OLD, reason="", run_id=None)
+    world = World(installation)
+    world.configure(smoke=None, shadow=None)
+    world.start()
+    world.follow(ready=False, error="no such file")
+    world.look()
+    assert f"rollout of {CANDIDATE}: in canary 0.01\n" in describe(gather(installation.settings))
+    world.look(120)
+    told = "canary 0.01, holds: its server has not been ready for 120 s: no such file\n"
+    assert told in describe(gather(installation.settings))
+    world.look(3600)
+    assert f"canary 0.01, ALERT: {told[13:]}" in describe(gather(installation.settings))

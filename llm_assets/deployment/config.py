@@ -122,8 +122,8 @@ class DeploymentConfig(Config):
     """The `deployment` section of an application's file; `null` leaves a step out.
 
     With `strategy: blue_green` the steps are smoke, shadow, and the switch; otherwise smoke,
-    shadow, canary, and A/B. A step that holds, because its evidence does not decide, alerts after
-    `alert_after_minutes`. Without any step a candidate is promoted as soon as it is registered.
+    shadow, canary, and A/B. A step that holds alerts after `alert_after_minutes`. Without any step
+    a candidate is promoted as soon as it is registered.
     """
 
     strategy: Literal["gradual", "blue_green"] = "gradual"

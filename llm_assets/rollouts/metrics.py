@@ -25,7 +25,7 @@ class RolloutMetrics(Collector):
         )
         holds = GaugeMetricFamily(
             "llm_assets_rollout_holds",
-            "Whether a rollout waits because its evidence does not decide; 2 once it has alerted",
+            "Whether a rollout holds; 2 once it has alerted",
             labels=["application"],
         )
         incidents = GaugeMetricFamily(
