@@ -16,6 +16,7 @@ import uvicorn
 
 from llm_assets.errors import UserError
 from llm_assets.serving.engine import start_engine
+from llm_assets.serving.process import LAST_WORDS
 from llm_assets.serving.recorder import create_app
 from llm_assets.serving.spec import ModelServerSpec, Ready
 from llm_assets.tokens import INTERNAL_TOKEN, internal_credentials
@@ -69,7 +70,8 @@ def main() -> None:
     try:
         serve(ModelServerSpec.read(parser.parse_args().spec))
     except UserError as error:
-        print(error, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{LAST_WORDS}{error}\n")
+        sys.stderr.flush()
         os._exit(1)
     # The engine's own shutdown may wait for its threads; there is nothing left to lose.
     os._exit(0)

@@ -21,6 +21,7 @@ if os.getppid() == int(sys.argv[2]):
 """
 # The signal for a child that ends in its own time when its parent has died.
 PARENT_DIED = signal.SIGUSR1
+LAST_WORDS = "llm-assets: "
 _LONGEST_PAUSE_SECONDS = 30.0
 _STABLE_SECONDS = 60.0
 
@@ -133,8 +134,12 @@ class Child:
                 self.kill()
 
     def last_words(self) -> str:
-        """Return the last line that the process wrote since its last start, or an empty text."""
+        """Return the last line that the process wrote since its last start, or an empty text.
+
+        What follows `LAST_WORDS` is preferred: a library's own thread may write after it.
+        """
         with self.log.open("rb") as log:
             log.seek(self._log_offset)
             lines = log.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        marked = [line.partition(LAST_WORDS)[2] for line in lines if LAST_WORDS in line]
+        return (marked or lines or [""])[-1]

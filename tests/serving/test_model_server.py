@@ -213,7 +213,7 @@ def test_a_port_in_use_ends_in_one_line(spec: ModelServerSpec, tmp_path: Path) -
             timeout=60,
         )
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == f"port {port} on 127.0.0.1: Address already in use\n"
+    assert ended.stderr == f"llm-assets: port {port} on 127.0.0.1: Address already in use\n"
 
 
 def test_a_temporary_server_answers_and_is_gone_afterwards(spec: ModelServerSpec) -> None:

@@ -46,6 +46,16 @@ def test_the_last_words_are_those_since_the_last_start(tmp_path: Path) -> None:
     assert silent.last_words() == ""
 
 
+def test_a_library_that_writes_after_the_last_words_does_not_take_their_place(
+    tmp_path: Path,
+) -> None:
+    script = "print('llm-assets: no model'); print('0.00 E')"
+    child = Child("engine", [sys.executable, "-c", script], tmp_path / "log")
+    child.start(0.0)
+    wait_for_end(child)
+    assert child.last_words() == "no model"
+
+
 def test_a_child_that_keeps_dying_is_restarted_ever_more_slowly(tmp_path: Path) -> None:
     child = Child("dying", [sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log")
     starts = []

@@ -97,6 +97,7 @@ def _serve(connection: Connection, make_reader: Callable[[], RowReader]) -> None
     # Ctrl-C reaches the whole group of processes; the parent decides what becomes of this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     reader = make_reader()
-    with suppress(EOFError, ConnectionError):
+    # A Ctrl-C from before that line may still arrive.
+    with suppress(EOFError, ConnectionError, KeyboardInterrupt):
         while True:
             connection.send(reader.read(connection.recv()))
