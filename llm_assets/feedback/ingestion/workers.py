@@ -97,7 +97,18 @@ def _serve(connection: Connection, make_reader: Callable[[], RowReader]) -> None
     # Ctrl-C reaches the whole group of processes; the parent decides what becomes of this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     reader = make_reader()
-    # A Ctrl-C from before that line may still arrive.
-    with suppress(EOFError, ConnectionError, KeyboardInterrupt):
+    with suppress(EOFError, ConnectionError):
         while True:
-            connection.send(reader.read(connection.recv()))
+            connection.send(reader.read(_next_chunk(connection)))
+
+
+def _next_chunk(connection: Connection) -> Chunk:
+    """Receive a chunk.
+
+    Raises:
+        EOFError: the parent has ended, maybe in the midst of sending.
+    """
+    try:
+        return connection.recv()
+    except OSError as error:  # a message that was cut off has no class of its own
+        raise EOFError from error

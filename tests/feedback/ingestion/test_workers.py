@@ -1,4 +1,5 @@
 import os
+import struct
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -57,3 +58,9 @@ def test_an_error_outside_ends_the_processes() -> None:
         interrupted()
     assert all(not process.is_alive() for process in workers._processes)
     assert time.monotonic() - started < 30
+
+
+def test_a_chunk_that_was_cut_off_ends_its_process_quietly() -> None:
+    with Workers(1, MAKE_READER) as workers:
+        os.write(workers._connections[0].fileno(), struct.pack("!i", 1000) + b"half")
+    assert [process.exitcode for process in workers._processes] == [0]
