@@ -23,7 +23,8 @@ class Tail:
     """The new lines of some files.
 
     A file is known by its inode and its beginning: a renamed one is not new, and one that was
-    rewritten, or that got the inode of another, is read from its beginning.
+    rewritten, or that got the inode of another, is read from its beginning. So the first lines of
+    two files must differ, as they do by their times and ids.
     """
 
     files: Callable[[], Iterable[Path]]
