@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from llm_assets.deployment.config import AbConfig, DeploymentConfig
-from llm_assets.deployment.evidence import Evidence, Rate
+from llm_assets.deployment.evidence import Away, Evidence, Rate
 from llm_assets.deployment.guardrails import Finding, State, look
 from llm_assets.deployment.registry import Rollout
 from llm_assets.deployment.statistics.difference import difference
@@ -93,8 +93,8 @@ def _guarded(
     if breached:
         return Decision(move="reject", reason=str(breached[0]), findings=findings)
     decision = _STEPS[rollout.step.stage](rollout, evidence, config, now)
-    if evidence.away_seconds is not None and decision.move != "reject":
-        decision = _away(evidence.away_seconds, evidence.problem, config=config)
+    if evidence.away is not None and decision.move != "reject":
+        decision = _without_server(evidence.away, config=config)
     unclear = [finding for finding in findings if finding.state is State.OPEN]
     if decision.move == "advance" and unclear:
         decision = replace(decision, move="hold", reason=f"not decided: {unclear[0]}")
@@ -221,14 +221,14 @@ def _ab(rollout: Rollout, evidence: Evidence, config: DeploymentConfig, now: dat
 _STEPS = {"shadow": _shadow, "canary": _canary, "ab": _ab, "blue_green": _blue_green}
 
 
-def _away(seconds: float, problem: str, *, config: DeploymentConfig) -> Decision:
+def _without_server(away: Away, *, config: DeploymentConfig) -> Decision:
     """Return what is done while the challenger's server is not ready: nothing, then it holds.
 
     Users are served meanwhile, and what keeps it away need not be the version's fault.
     """
     limit = config.smoke_rules.timeout_seconds
-    told = f": {problem}" if problem else ""
-    if seconds < limit:
+    told = f": {away.problem}" if away.problem else ""
+    if away.seconds < limit:
         return Decision(move="stay", reason=f"its server is not ready{told}")
     return Decision(move="hold", reason=f"its server has not been ready for {limit:g} s{told}")
 

@@ -55,14 +55,21 @@ class ArmEvidence:
     num_response_tokens: Rate = _NONE
 
 
+class Away(NamedTuple):
+    """How long a challenger's server has not been ready while somebody looked, and why."""
+
+    seconds: float
+    problem: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """All that a decision is made of, but for the plan and the clock.
 
     `smoke` is None while the smoke test goes on, and `problem` says why it failed; `waited_seconds`
-    is how long somebody has looked at the step without a break, and `away_seconds` how long the
-    challenger's server has not been ready meanwhile, None if it is. `judged` adds up the judged
-    pairs of the shadow step: 1 for a win of the challenger, one half for a tie.
+    is how long somebody has looked at the step without a break, and `away` is None while the
+    challenger's server is ready. `judged` adds up the judged pairs of the shadow step: 1 for a win
+    of the challenger, one half for a tie.
     """
 
     champion: ArmEvidence = ArmEvidence()
@@ -70,7 +77,7 @@ class Evidence:
     smoke: bool | None = None
     problem: str = ""
     waited_seconds: float = 0.0
-    away_seconds: float | None = None
+    away: Away | None = None
     num_pairs: int = 0
     judged: Rate = _NONE
     num_restarts: int = 0

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from llm_assets.applications import Application
 from llm_assets.bounded import drop_oldest
-from llm_assets.deployment.evidence import Evidence, Rate, SliceEvidence
+from llm_assets.deployment.evidence import Away, Evidence, Rate, SliceEvidence
 from llm_assets.deployment.judging.judge import Judge, judge_of
 from llm_assets.deployment.judging.pairs import Pair, Pairing
 from llm_assets.deployment.registry import Rollout
@@ -107,13 +107,11 @@ class Gathering:
         self._began = self._began or now
         if endpoint is not None and endpoint.model_version != self.rollout.challenger:
             endpoint = None
-        away = endpoint if endpoint is not None and not endpoint.ready else None
-        self._away_since = (self._away_since or now) if away else None
         evidence = Evidence(
             num_restarts=self._count_restarts(endpoint),
             waited_seconds=(now - self._began).total_seconds(),
-            away_seconds=(now - self._away_since).total_seconds() if self._away_since else None,
-            problem=self._problem or (away and away.error) or "",
+            away=self._look_for_server(endpoint, now),
+            problem=self._problem,
         )
         if self.step.stage == "smoke":
             return self._smoked(evidence, endpoint)
@@ -125,6 +123,13 @@ class Gathering:
             champion=arm_evidence(self._before or self.requests, CHAMPION, metric=self.metric),
             challenger=arm_evidence(self.requests, CHALLENGER, metric=self.metric),
         )
+
+    def _look_for_server(self, endpoint: Challenger | None, now: datetime) -> Away | None:
+        if endpoint is None or endpoint.ready:
+            self._away_since = None
+            return None
+        self._away_since = self._away_since or now
+        return Away((now - self._away_since).total_seconds(), endpoint.error or "")
 
     def _count_restarts(self, endpoint: Challenger | None) -> int:
         """Return how often the server was started again within the step, as far as is known."""

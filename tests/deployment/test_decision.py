@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llm_assets.deployment.config import DeploymentConfig
 from llm_assets.deployment.decision import Decision, decide
-from llm_assets.deployment.evidence import ArmEvidence, Evidence, Rate
+from llm_assets.deployment.evidence import ArmEvidence, Away, Evidence, Rate
 from llm_assets.deployment.guardrails import State
 from llm_assets.deployment.registry import Rollout
 from llm_assets.deployment.steps import Stage
@@ -71,7 +71,7 @@ EVIDENCE = st.builds(
     smoke=st.sampled_from([None, True, False]),
     problem=st.sampled_from(["", "the server starts"]),
     waited_seconds=st.floats(-1e6, 1e6),
-    away_seconds=st.none() | st.floats(0, 1e6),
+    away=st.none() | st.builds(Away, st.floats(0, 1e6), st.sampled_from(["", "no such file"])),
     num_pairs=_NUMBERS,
     judged=rates(halves=True),
     num_restarts=st.integers(0, 10),
@@ -312,9 +312,8 @@ def test_without_its_server_a_step_waits_and_then_holds_whatever_else_is_known()
             (119.0, "stay", "its server is not ready: no such file"),
             (120.0, "hold", "its server has not been ready for 120 s: no such file"),
         ):
-            evidence = some_evidence(
-                1000, num_pairs=100, away_seconds=seconds, problem="no such file"
-            )
+            away = Away(seconds, "no such file")
+            evidence = some_evidence(1000, num_pairs=100, away=away)
             decision = decided(a_rollout(stage), evidence)
             assert (decision.move, decision.reason) == (move, reason)
 
