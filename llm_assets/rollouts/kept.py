@@ -8,7 +8,7 @@ two transitions `latest.json` is what the last look saw.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -33,9 +33,9 @@ def keep(
     *,
     decision: Decision,
     evidence: Evidence,
-    slices: tuple[SliceEvidence, ...],
-    failures: list[str],
     now: datetime,
+    slices: tuple[SliceEvidence, ...] = (),
+    failures: Sequence[str] = (),
 ) -> str:
     """Write what decided, or what a look saw, and return the name under which it is found again."""
     is_transition = decision.move != "stay"

@@ -160,16 +160,7 @@ class RolloutWatch:
         if self.timer() < self._next_told.get(name, 0.0):
             return
         self._next_told[name] = self.timer() + _TELL_SECONDS
-        keep(
-            self.installation.home,
-            name,
-            rollout,
-            decision=decision,
-            evidence=evidence,
-            slices=(),
-            failures=[],
-            now=now,
-        )
+        keep(self.installation.home, name, rollout, decision=decision, evidence=evidence, now=now)
 
     def _move(
         self,

@@ -21,6 +21,7 @@ if os.getppid() == int(sys.argv[2]):
 """
 # The signal for a child that ends in its own time when its parent has died.
 PARENT_DIED = signal.SIGUSR1
+# What a process of ours writes before the line that says why it ends.
 LAST_WORDS = "llm-assets: "
 _LONGEST_PAUSE_SECONDS = 30.0
 _STABLE_SECONDS = 60.0

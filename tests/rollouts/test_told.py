@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from llm_assets.errors import UserError
@@ -15,6 +17,16 @@ def world(installation: Installation) -> World:
 
 def lines(world: World) -> list[str]:
     return describe(gather(world.installation, "helpdesk")).splitlines()
+
+
+def look_at_canary(world: World, *, num_challenger: int, **deployment: Any) -> None:
+    """Start with a canary, ask the champion 60 times and the challenger so often, and look."""
+    world.configure(smoke=None, shadow=None, **deployment)
+    world.start()
+    world.follow()
+    world.ask(60, "champion")
+    world.ask(num_challenger, "challenger")
+    world.look()
 
 
 def test_without_a_rollout_it_says_who_serves_since_when(world: World) -> None:
@@ -44,12 +56,7 @@ def test_a_rollout_is_told_with_its_step_its_steps_and_what_is_wrong(world: Worl
 
 
 def test_a_step_that_holds_and_a_roll_back_are_told_with_their_evidence(world: World) -> None:
-    world.configure(smoke=None, shadow=None, guardrails={"error_margin": 0.01})
-    world.start()
-    world.follow()
-    world.ask(60, "champion")
-    world.ask(60, "challenger")
-    world.look()
+    look_at_canary(world, num_challenger=60, guardrails={"error_margin": 0.01})
     assert f"  challenger {CANDIDATE} in canary 0.01 (holds) since" in lines(world)[1]
     shown = gather(world.installation, "helpdesk")
     assert shown["transitions"][-1]["evidence"]["challenger"]["num_users"] == 60
@@ -59,12 +66,7 @@ def test_a_step_that_holds_and_a_roll_back_are_told_with_their_evidence(world: W
 
 
 def test_what_the_last_look_saw_is_told_while_a_step_goes_on(world: World) -> None:
-    world.configure(smoke=None, shadow=None)
-    world.start()
-    world.follow()
-    world.ask(60, "champion")
-    world.ask(2, "challenger")
-    world.look()
+    look_at_canary(world, num_challenger=2)
     look, errors, *_ = lines(world)[3:]
     assert look == "  looked at 2026-05-01T01:00:02: 2 and 60 of 50 requests"
     assert errors.startswith("    errors open: +0.000 (")
@@ -76,12 +78,7 @@ def test_what_the_last_look_saw_is_told_while_a_step_goes_on(world: World) -> No
 
 
 def test_evidence_that_is_gone_is_none(world: World) -> None:
-    world.configure(smoke=None, shadow=None)
-    world.start()
-    world.follow()
-    world.ask(60, "champion")
-    world.ask(60, "challenger")
-    world.look()
+    look_at_canary(world, num_challenger=60)
     for path in world.installation.home.glob("rollouts/helpdesk/*.json"):
         path.unlink()
     assert gather(world.installation, "helpdesk")["transitions"][-1]["evidence"] is None
